@@ -10,7 +10,8 @@ from msgspec import Meta
 from schemas.words import Digits, Id, Micros, Moment, Record, Seconds, Text
 
 Service = Annotated[str, Meta(min_length=1, max_length=64)]
-"""`outgoing`, `forwarding`, `incoming`, `intra_office`, `calls_rec`, `calls_rec_unlim`, or what reference data names."""
+"""`outgoing`, `forwarding`, `incoming`, `intra_office`, `calls_rec`, `calls_rec_unlim`, or another that
+reference data names."""
 
 OUTGOING = "outgoing"
 FORWARDING = "forwarding"
@@ -21,8 +22,8 @@ INTRA_OFFICE = "intra_office"
 class CallAttempt(Record, frozen=True, tag_field="type", tag="call_attempt"):
     """A switch asks: may this call go ahead, through which providers, for how long?
 
-    `at` is the moment of set-up. `incoming_service` says by what the call came in; null means that it is not known.
-    `requested_seconds` caps what is granted. `account_id` is null for an inbound call to a number that no account holds.
+    `at` is the moment of set-up. `incoming_service` says by what the call came in; null: not known.
+    `requested_seconds` caps what is granted. `account_id` is null for an inbound call to a number of no account.
     """
 
     attempt_id: Id

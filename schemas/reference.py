@@ -80,7 +80,7 @@ class PriceList(Record, frozen=True, tag_field="type", tag="price_list"):
 class PriceRow(Record, frozen=True, tag_field="type", tag="price"):
     """One tier of one price. Empty prefix: any number; null service, place, incoming service, band: any.
 
-    `price_micros` is for `per_seconds`, taken in whole steps of `step_seconds` from second `from_second` of the call on.
+    `price_micros` is for `per_seconds`, in whole steps of `step_seconds`, from second `from_second` of the call on.
     `attempt_fee_micros` is charged for a call that was not answered.
     """
 
@@ -105,8 +105,8 @@ class PriceRow(Record, frozen=True, tag_field="type", tag="price"):
 class Band(Record, frozen=True, tag_field="type", tag="band"):
     """A part of the week or of chosen dates, by the wall clock of `time_zone`.
 
-    `weekdays`: 1 (Monday) to 7, empty = any. `dates`: `YYYY-MM-DD` or, every year, `--MM-DD`, empty = any. Both name the
-    day on which the band begins. Minutes count from midnight; an end at or before the start lies on the next day.
+    `weekdays`: 1 (Monday) to 7, empty = any. `dates`: `YYYY-MM-DD` or, every year, `--MM-DD`, empty = any. Both name
+    the day on which the band begins. Minutes count from midnight; an end at or before the start lies on the next day.
     The heavier `weight` wins where bands overlap.
     """
 

@@ -28,9 +28,7 @@ CDRS = Topic("cdrs", "account id, or the called number where there is no account
 ACCOUNT_COMMANDS = Topic("account-commands", "account id", "delete", AccountCommand, True)
 REFERENCE = Topic("reference", "entity kind and id", "compact", ReferenceRecord, False)
 CALL_DECISIONS = Topic("call-decisions", "attempt id", "delete", CallDecision, True)
-RATED_CDRS = Topic(
-    "rated-cdrs", "account id, or the called number where there is no account", "delete", RatedCdr, True
-)
+RATED_CDRS = Topic("rated-cdrs", "account id, or the called number where there is no account", "delete", RatedCdr, True)
 ACCOUNT_BALANCES = Topic("account-balances", "account id", "compact", AccountBalance, True)
 NUMBER_NCV = Topic("number-ncv", "number and day", "compact,delete", NumberNcv, True)
 REJECTED_EVENTS = Topic("rejected-events", "as it came", "delete", RejectedEvent, True)

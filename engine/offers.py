@@ -1,0 +1,335 @@
+"""Offers: through whom a call may leave, cheapest first, and what it is sold for (§2.3; rules §1.4, §4.4, §4.5).
+
+An offer depends on the prefixes that the number matched, the plan and the context, not on the number or the account's
+money. Offers are therefore remembered by what they depend on, each with the span of time in which it holds; a change
+of the reference data forgets them all. What is remembered is never more than a shorter way to the same answer.
+"""
+
+from collections.abc import Iterable
+from math import lcm
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from engine.charges import first_minute
+from engine.prices import Context, Price, PriceTable, best, best_by_provider
+from engine.rounding import fraction_text
+from engine.tariffs import NO_END
+from schemas.decisions import Check, NoMargin, RetailPrice, Route
+from schemas.reference import Provider, TariffPlan
+from schemas.times import MINUTE_US
+
+_MEMORY = 100_000  # offers; a kilobyte each at most
+
+
+class PlanTables(NamedTuple):
+    """A tariff plan with its lists' tables, in the order of their priority."""
+
+    plan: TariffPlan
+    lists: tuple[tuple[int, PriceTable], ...]
+
+
+class OfferRoute(NamedTuple):
+    """One way out: the provider's price and the price that it is sold for."""
+
+    provider_id: str
+    wholesale: Price
+    retail: Price
+    loses: bool
+
+
+class Offer(NamedTuple):
+    """What may be sold. Without routes, one of `no_wholesale`, `no_retail`, `no_margin` or `banned` says why."""
+
+    since_us: int
+    until_us: int
+    keep: tuple[object, ...]  # what the key names by identity stays alive as long as the offer is remembered
+    routes: tuple[OfferRoute, ...]
+    wire_routes: tuple[Route, ...]
+    retail: RetailPrice | None
+    retail_prices: tuple[Price, ...]
+    no_wholesale: bool
+    no_retail: bool
+    no_margin: NoMargin | None
+    banned: bool
+    negative_margin: bool
+    checks: tuple[Check, Check, Check]
+
+
+class _Wholesale(NamedTuple):
+    since_us: int
+    until_us: int
+    keep: tuple[Price, ...]
+    ranked: tuple[tuple[Price, int, int], ...]  # price, first minute's numerator and denominator; cheapest first
+    check: Check
+
+
+class Span:
+    """The time around a moment in which prices do not change."""
+
+    __slots__ = ("at_us", "since_us", "until_us")
+
+    def __init__(self, at_us: int) -> None:
+        self.at_us = at_us
+        self.since_us = 0
+        self.until_us = NO_END
+
+    def narrow(self, prices: Iterable[Price]) -> None:
+        """Ends the span where one of the prices begins, ends, or changes its band."""
+        at_us = self.at_us
+        for price in prices:
+            for edge_us in (price.scope.from_us, price.scope.until_us):
+                if edge_us <= at_us:
+                    self.since_us = max(self.since_us, edge_us)
+                else:
+                    self.until_us = min(self.until_us, edge_us)
+            if price.tariff.banded:
+                # The first minute changes a minute before the band does.
+                edge_us = price.tariff.variant_at(at_us)[1] - MINUTE_US
+                self.until_us = min(self.until_us, edge_us if edge_us > at_us else at_us + 1)
+                self.since_us = at_us
+
+
+class Offers:
+    """Finds offers and remembers them."""
+
+    def __init__(self, wholesale: PriceTable, providers: dict[str, Provider], plans: dict[str, PlanTables]) -> None:
+        self._wholesale_table = wholesale
+        self._providers = providers
+        self._plans = plans
+        self._offers: dict[tuple[object, ...], Offer] = {}
+        self._wholesales: dict[tuple[object, ...], _Wholesale] = {}
+
+    def forget(self) -> None:
+        """To be called after any change of prices, plans or providers."""
+        self._offers.clear()
+        self._wholesales.clear()
+
+    def find(
+        self,
+        number: str,
+        plan_id: str | None,
+        context: Context,
+        at_us: int,
+        *,
+        percent: int = 0,
+        banned: frozenset[str] = frozenset(),
+    ) -> Offer:
+        """The offer for a call set up at a moment. `banned`: providers that locks take out.
+
+        `plan_id` None: the account is not known; only the wholesale side is looked at.
+        """
+        ways = self._wholesale_table.candidates(number)
+        if plan_id is None:
+            sold: tuple[tuple[int, tuple[Price, ...]], ...] = ()
+            key: tuple[object, ...] = (id(ways), context, banned)
+        else:
+            sold = tuple([(priority, table.candidates(number)) for priority, table in self._plans[plan_id].lists])
+            if len(sold) == 1:
+                key = (id(ways), id(sold[0][1]), plan_id, context, percent, banned)
+            else:
+                key = (id(ways), *[id(found) for _, found in sold], plan_id, context, percent, banned)
+        offer = self._offers.get(key)
+        if offer is not None and offer.since_us <= at_us < offer.until_us:
+            return offer
+        offer = self._make(ways, sold, plan_id, context, at_us, percent, banned)
+        if len(self._offers) >= _MEMORY:
+            self._offers.clear()
+        self._offers[key] = offer
+        return offer
+
+    def retail(self, number: str, plan_id: str, context: Context, at_us: int, provider_id: str | None) -> Price | None:
+        """The retail price of a call through a provider (None: through none), by the plan's lists (rules §1.4)."""
+        found = None
+        rank: tuple[int, int, bool, str] | None = None
+        for priority, table in self._plans[plan_id].lists:
+            price = best(table.candidates(number), context, at_us)
+            if price is None or price.terms.provider_id not in (None, provider_id):
+                continue
+            mine = (-len(price.prefix), priority, price.terms.provider_id is None, price.terms.price_list_id)
+            if rank is None or mine < rank:
+                found, rank = price, mine
+        return found
+
+    def wholesale(self, number: str, context: Context, at_us: int, provider_id: str) -> Price | None:
+        """A provider's price."""
+        mine = (price for price in self._wholesale_table.candidates(number) if price.terms.provider_id == provider_id)
+        return best(mine, context, at_us)
+
+    def _make(
+        self,
+        ways: tuple[Price, ...],
+        sold: tuple[tuple[int, tuple[Price, ...]], ...],
+        plan_id: str | None,
+        context: Context,
+        at_us: int,
+        percent: int,
+        banned: frozenset[str],
+    ) -> Offer:
+        wholesale = self._wholesale(ways, context, at_us)
+        span = Span(at_us)
+        span.since_us, span.until_us = wholesale.since_us, wholesale.until_us
+        retail: list[tuple[tuple[int, int, bool, str], Price]] = []
+        for priority, candidates in sold:
+            span.narrow(candidates)
+            if (price := best(candidates, context, at_us)) is not None:
+                rank = (-len(price.prefix), priority, price.terms.provider_id is None, price.terms.price_list_id)
+                retail.append((rank, price))
+        retail.sort(key=lambda ranked: ranked[0])
+
+        allowed = [way for way in wholesale.ranked if way[0].terms.provider_id not in banned]
+        routes = _routes(allowed, [price for _, price in retail], at_us, percent)
+        open_retail = next((price for _, price in retail if price.terms.provider_id is None), None)
+        if wholesale.ranked:
+            # Locks aside: does any provider with a price have one to be sold for?
+            no_retail = not routes and not _routes(wholesale.ranked, [price for _, price in retail], at_us, percent)
+        else:
+            no_retail = open_retail is None
+
+        no_margin = None
+        plan = None if plan_id is None else self._plans[plan_id].plan
+        losing = bool(routes) and all(route.loses for route in routes)
+        margin_known = bool(routes)
+        if plan is not None and plan.forbid_loss and routes:
+            if losing:
+                no_margin = _no_margin(plan, routes[0], at_us, percent)
+            routes = [route for route in routes if not route.loses]
+
+        main = routes[0].retail if routes else None
+        shown = main or open_retail or (retail[0][1] if retail else None)
+        retail_wire = None if main is None else retail_price(main, at_us)
+        return Offer(
+            since_us=span.since_us,
+            until_us=span.until_us,
+            keep=(ways, *[found for _, found in sold]),
+            routes=tuple(routes),
+            wire_routes=tuple([_wire(route, main, at_us) for route in routes]),
+            retail=retail_wire,
+            retail_prices=_distinct(route.retail for route in routes),
+            no_wholesale=not wholesale.ranked,
+            no_retail=plan is not None and no_retail,
+            no_margin=no_margin,
+            banned=bool(wholesale.ranked) and not allowed,
+            negative_margin=any(route.loses for route in routes),
+            checks=(
+                wholesale.check,
+                _SKIPPED_RETAIL if plan is None else _retail_check(no_retail, shown),
+                _margin_check(plan, margin_known, no_margin),
+            ),
+        )
+
+    def _wholesale(self, ways: tuple[Price, ...], context: Context, at_us: int) -> _Wholesale:
+        key = (id(ways), context)
+        there = self._wholesales.get(key)
+        if there is not None and there.since_us <= at_us < there.until_us:
+            return there
+        span = Span(at_us)
+        span.narrow(ways)
+        found = [(price, *first_minute(price, at_us)) for price in best_by_provider(ways, context, at_us)]
+        common = lcm(*{denominator for _, _, denominator in found})
+        providers = self._providers
+
+        def rank(way: tuple[Price, int, int]) -> tuple[int, int, str]:
+            price, numerator, denominator = way
+            provider_id = price.terms.provider_id or ""
+            return numerator * (common // denominator), providers[provider_id].priority, provider_id
+
+        found.sort(key=rank)
+        wholesale = _Wholesale(
+            span.since_us,
+            span.until_us,
+            ways,
+            tuple(found),
+            Check(
+                "wholesale_price",
+                "passed" if found else "failed",
+                providers=tuple([price.terms.provider_id or "" for price, _, _ in found]),
+            ),
+        )
+        if len(self._wholesales) >= _MEMORY:
+            self._wholesales.clear()
+        self._wholesales[key] = wholesale
+        return wholesale
+
+
+def retail_price(price: Price, at_us: int) -> RetailPrice:
+    """A retail price as a decision names it: the first tier in force at set-up."""
+    variant = price.tariff.first_variant(at_us, at_us)
+    tier = variant.tiers[0]
+    return RetailPrice(
+        price_list_id=price.terms.price_list_id,
+        prefix=price.prefix,
+        price_micros=tier.price_micros,
+        per_seconds=tier.per_seconds,
+        step_seconds=tier.step_seconds,
+        connect_fee_micros=variant.connect_fee_micros,
+    )
+
+
+def _routes(ways: Iterable[tuple[Price, int, int]], retail: list[Price], at_us: int, percent: int) -> list[OfferRoute]:
+    """`retail` in order of preference; a list with a provider is for that provider's routes only."""
+    routes: list[OfferRoute] = []
+    minutes: dict[int, tuple[int, int]] = {}
+    for price, numerator, denominator in ways:
+        provider_id = price.terms.provider_id or ""
+        for sold in retail:
+            if sold.terms.provider_id is None or sold.terms.provider_id == provider_id:
+                minute = minutes.get(id(sold))
+                if minute is None:
+                    minute = minutes[id(sold)] = first_minute(sold, at_us, percent)
+                loses = numerator * minute[1] > minute[0] * denominator
+                routes.append(OfferRoute(provider_id, price, sold, loses))
+                break
+    return routes
+
+
+def _wire(route: OfferRoute, main: Price | None, at_us: int) -> Route:
+    terms = route.wholesale.terms
+    tier = route.wholesale.tariff.first_variant(at_us, at_us).tiers[0]
+    wire = Route(
+        provider_id=route.provider_id,
+        price_list_id=terms.price_list_id,
+        prefix=route.wholesale.prefix,
+        price_micros=tier.price_micros,
+        per_seconds=tier.per_seconds,
+    )
+    if route.retail is main and not route.loses:
+        return wire
+    extra: dict[str, object] = {}
+    if route.loses:
+        extra["negative_margin"] = True
+    if route.retail is not main:
+        extra["retail"] = retail_price(route.retail, at_us)
+    return replace(wire, **extra)
+
+
+def _no_margin(plan: TariffPlan, route: OfferRoute, at_us: int, percent: int) -> NoMargin:
+    return NoMargin(
+        tariff_plan_id=plan.tariff_plan_id,
+        provider_id=route.provider_id,
+        first_minute_retail=fraction_text(*first_minute(route.retail, at_us, percent)),
+        first_minute_wholesale=fraction_text(*first_minute(route.wholesale, at_us)),
+    )
+
+
+def _distinct(prices: Iterable[Price]) -> tuple[Price, ...]:
+    by_identity = {id(price): price for price in prices}
+    return tuple(by_identity.values())
+
+
+_SKIPPED_RETAIL = Check("retail_price", "skipped")
+_PASSED_MARGIN = Check("margin", "passed")
+_SKIPPED_MARGIN = Check("margin", "skipped")
+_FAILED_MARGIN = Check("margin", "failed")
+
+
+def _retail_check(missing: bool, price: Price | None) -> Check:
+    if missing or price is None:
+        return Check("retail_price", "failed" if missing else "skipped")
+    return Check("retail_price", "passed", price_list_id=price.terms.price_list_id, prefix=price.prefix)
+
+
+def _margin_check(plan: TariffPlan | None, known: bool, no_margin: NoMargin | None) -> Check:
+    if plan is None or not plan.forbid_loss or not known:
+        return _SKIPPED_MARGIN
+    return _PASSED_MARGIN if no_margin is None else _FAILED_MARGIN
