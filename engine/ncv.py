@@ -23,9 +23,11 @@ Sign = Literal["no_data", "insufficient_data", "has_ncv", "no_ncv", "ncv_ignored
 class Counter:
     """Calls to one number on one civil day."""
 
-    __slots__ = ("callers", "calls", "day", "first_us", "last_us", "number")
+    __slots__ = ("begun_us", "callers", "calls", "day", "first_us", "last_us", "number")
 
-    def __init__(self, number: str, day: str) -> None:
+    def __init__(self, number: str, day: str, begun_us: int) -> None:
+        """`begun_us`: when the first record of the day came; the counter is kept for the horizon from then on."""
+        self.begun_us = begun_us
         self.number = number
         self.day = day
         self.calls = 0

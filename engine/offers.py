@@ -138,12 +138,23 @@ class Offers:
         self._offers[key] = offer
         return offer
 
-    def retail(self, number: str, plan_id: str, context: Context, at_us: int, provider_id: str | None) -> Price | None:
-        """The retail price of a call through a provider (None: through none), by the plan's lists (rules §1.4)."""
+    def retail(
+        self,
+        number: str,
+        plan_id: str,
+        context: Context,
+        at_us: int,
+        provider_id: str | None,
+        version: int = NO_END,
+    ) -> Price | None:
+        """The retail price of a call through a provider (None: through none), by the plan's lists (rules §1.4).
+
+        `version`: as of an earlier version of the reference data.
+        """
         found = None
         rank: tuple[int, int, bool, str] | None = None
         for priority, table in self._plans[plan_id].lists:
-            price = best(table.candidates(number), context, at_us)
+            price = best(table.candidates(number, version), context, at_us)
             if price is None or price.terms.provider_id not in (None, provider_id):
                 continue
             mine = (-len(price.prefix), priority, price.terms.provider_id is None, price.terms.price_list_id)
@@ -151,9 +162,15 @@ class Offers:
                 found, rank = price, mine
         return found
 
-    def wholesale(self, number: str, context: Context, at_us: int, provider_id: str) -> Price | None:
-        """A provider's price."""
-        mine = (price for price in self._wholesale_table.candidates(number) if price.terms.provider_id == provider_id)
+    def wholesale(
+        self, number: str, context: Context, at_us: int, provider_id: str, version: int = NO_END
+    ) -> Price | None:
+        """A provider's price; `version`: as of an earlier version of the reference data."""
+        mine = (
+            price
+            for price in self._wholesale_table.candidates(number, version)
+            if price.terms.provider_id == provider_id
+        )
         return best(mine, context, at_us)
 
     def _make(

@@ -143,35 +143,65 @@ def _hides(longer: Price, shorter: Price) -> bool:
 
 
 class PriceTable:
-    """Prices of one retail list, or of all wholesale lists."""
+    """Prices of one retail list, or of all wholesale lists.
 
-    __slots__ = ("_table",)
+    A change of a prefix keeps what stood there before, so that a call is charged by the version it was promised under.
+    """
+
+    __slots__ = ("_before", "_table", "changed_version")
 
     def __init__(self, prices: dict[str, tuple[Price, ...]]) -> None:
         """`prices` by prefix; the dict becomes the table's own."""
         self._table = PrefixTable(_prefix_of, _merge, prices)
+        self._before: dict[str, list[tuple[int, tuple[Price, ...]]]] = {}
+        self.changed_version = 0
+        """The latest version that changed a price here."""
 
     def __len__(self) -> int:
         """How many prefixes there are."""
         return len(self._table)
 
-    def candidates(self, number: str) -> tuple[Price, ...]:
-        """All prices that may apply to the number, by provider and then in order of preference."""
-        return self._table.find(number)
+    def candidates(self, number: str, version: int = NO_END) -> tuple[Price, ...]:
+        """All prices that may apply to the number, by provider and then in order of preference.
 
-    def put(self, price: Price) -> None:
-        """Adds a price; one of the same list, prefix and scope is replaced."""
+        `version`: as of an earlier version of the reference data.
+        """
+        if version >= self.changed_version:
+            return self._table.find(number)
+        found: tuple[Price, ...] = ()
+        for length in range(len(number) + 1):
+            if own := self._own_at(number[:length], version):
+                found = _merge(found, own)
+        return found
+
+    def _own_at(self, prefix: str, version: int) -> tuple[Price, ...]:
+        for changed, own in self._before.get(prefix, ()):
+            if changed > version:
+                return own
+        return self._table.own(prefix)
+
+    def put(self, price: Price, version: int) -> None:
+        """Adds a price, as of a new version; one of the same list, prefix and scope is replaced."""
+        self._keep(price.prefix, version)
         for other in self._table.own(price.prefix):
             if other.terms.price_list_id == price.terms.price_list_id and other.scope == price.scope:
                 self._table.remove(other)
         self._table.put(price)
 
-    def remove(self, price_list_id: str, prefix: str) -> int:
-        """Takes a list's prices off a prefix; how many there were."""
+    def remove(self, price_list_id: str, prefix: str, version: int) -> int:
+        """Takes a list's prices off a prefix, as of a new version; how many there were."""
         found = [price for price in self._table.own(prefix) if price.terms.price_list_id == price_list_id]
+        if found:
+            self._keep(prefix, version)
         for price in found:
             self._table.remove(price)
         return len(found)
+
+    def _keep(self, prefix: str, version: int) -> None:
+        kept = self._before.setdefault(prefix, [])
+        if not kept or kept[-1][0] < version:
+            kept.append((version, self._table.own(prefix)))
+        self.changed_version = version
 
 
 def best(candidates: Iterable[Price], context: Context, at_us: int) -> Price | None:

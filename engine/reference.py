@@ -60,7 +60,7 @@ class Reference:
         discounts: Iterable[Discount] = (),
         version: int = 1,
     ) -> None:
-        """The records must fit together; whoever reads them from outside has checked that. KeyError where they do not."""
+        """The records must fit together, as whoever reads them from outside has checked; KeyError where they do not."""
         self.version = version
         self.accounts = {account.account_id: account for account in accounts}
         self.providers = {provider.provider_id: provider for provider in providers}
@@ -142,17 +142,17 @@ class Reference:
         for row in rows:
             builder.add(row, one)
         builder.finish()
+        self.version += 1
         for prices in one.values():
             for price in prices:
-                self._table_of(price.terms.price_list_id).put(price)
+                self._table_of(price.terms.price_list_id).put(price, self.version)
         self.offers.forget()
-        self.version += 1
 
     def remove_price(self, price_list_id: str, prefix: str) -> int:
         """Takes a prefix out of a list; how many prices that were."""
-        removed = self._table_of(price_list_id).remove(price_list_id, prefix)
-        self.offers.forget()
         self.version += 1
+        removed = self._table_of(price_list_id).remove(price_list_id, prefix, self.version)
+        self.offers.forget()
         return removed
 
     def _table_of(self, price_list_id: str) -> PriceTable:

@@ -1,0 +1,181 @@
+"""A finished call, rated retail and wholesale (rules §6).
+
+`rate` only decides: it answers with the rated CDR or with a refusal. A CDR is charged as its attempt was promised: at
+the prices in force at set-up, whatever has changed since.
+"""
+
+from msgspec import UNSET
+
+from engine.accounts import AccountState
+from engine.calls import Call
+from engine.charges import charge
+from engine.prices import Context, Price
+from engine.reference import Reference
+from engine.refusals import Refusal, refuse
+from engine.settings import EngineSettings
+from engine.tariffs import NO_END
+from schemas.events import Cdr
+from schemas.rated import Charge, RatedCdr
+from schemas.reference import Account
+from schemas.times import SECOND_US, to_us
+
+
+class Moments:
+    """A CDR's times, read and checked once."""
+
+    __slots__ = ("answered_us", "billable_seconds", "ended_us", "started_us")
+
+    def __init__(self, started_us: int, answered_us: int | None, ended_us: int, billable_seconds: int) -> None:
+        self.started_us = started_us
+        self.answered_us = answered_us
+        self.ended_us = ended_us
+        self.billable_seconds = billable_seconds
+
+
+def moments(cdr: Cdr) -> Moments | Refusal:
+    """The CDR's times; refused when one can't be read or they contradict each other."""
+    field = "started_at"
+    try:
+        started_us = to_us(cdr.started_at)
+        field = "answered_at"
+        answered_us = None if cdr.answered_at is None else to_us(cdr.answered_at)
+        field = "ended_at"
+        ended_us = to_us(cdr.ended_at)
+    except ValueError as error:
+        return refuse("bad_time", f"{field}: {error}")
+    if ended_us < started_us:
+        return refuse("bad_time", f"ended_at {cdr.ended_at} is before started_at {cdr.started_at}")
+    if answered_us is None:
+        if cdr.billable_seconds:
+            return refuse(
+                "bad_time",
+                f"billable_seconds is {cdr.billable_seconds} without answered_at: send 0, or the moment of answer",
+            )
+        return Moments(started_us, None, ended_us, 0)
+    if not started_us <= answered_us <= ended_us:
+        return refuse("bad_time", f"answered_at {cdr.answered_at} is not between started_at and ended_at")
+    seconds = cdr.billable_seconds
+    if seconds is None:
+        seconds = -((answered_us - ended_us) // SECOND_US)
+    return Moments(started_us, answered_us, ended_us, seconds)
+
+
+def rate(
+    settings: EngineSettings,
+    reference: Reference,
+    cdr: Cdr,
+    times: Moments,
+    call: Call | None,
+    account: Account | None,
+    state: AccountState | None,
+) -> RatedCdr | Refusal:
+    """The rated CDR. `call` is its attempt's; `account` and `state` those of its account id; None where unknown."""
+    if cdr.account_id is not None and (account is None or state is None):
+        return refuse("unknown_account", f"account_id {cdr.account_id!r} is not in the reference data")
+    if call is not None and call.attempt.account_id != cdr.account_id:
+        return refuse(
+            "account_mismatch",
+            f"the CDR names account {cdr.account_id!r}, its attempt {call.attempt.account_id!r}",
+        )
+    if cdr.provider_id is not None and cdr.provider_id not in reference.providers:
+        return refuse("unknown_provider", f"provider_id {cdr.provider_id!r} is not in the reference data")
+    emergency = cdr.called in settings.emergency_numbers
+    if account is None and times.answered_us is not None and not emergency:
+        return refuse("unknown_account", "an answered call needs an account_id: nobody can be charged for it")
+
+    retail: Charge | None = None
+    wholesale: Charge | None = None
+    if not emergency and account is not None:
+        priced = _charges(settings, reference, cdr, times, call, account)
+        if isinstance(priced, Refusal):
+            return priced
+        retail, wholesale = priced
+
+    paid = 0 if retail is None else retail.amount_micros
+    margin = None if retail is None or wholesale is None else paid - wholesale.amount_micros
+    return RatedCdr(
+        cdr_id=cdr.cdr_id,
+        attempt_id=cdr.attempt_id,
+        switch_id=cdr.switch_id,
+        account_id=cdr.account_id,
+        service=cdr.service,
+        caller=cdr.caller,
+        called=cdr.called,
+        place=cdr.place,
+        incoming_service=cdr.incoming_service,
+        provider_id=cdr.provider_id,
+        started_at=cdr.started_at,
+        answered_at=cdr.answered_at,
+        ended_at=cdr.ended_at,
+        billable_seconds=times.billable_seconds,
+        cause=cdr.cause,
+        retail=retail,
+        wholesale=wholesale,
+        margin_micros=margin,
+        balance_after_micros=None if state is None else state.balance_micros - paid,
+        reference_version=reference.version if call is None else call.decision.reference_version,
+        late=True if call is not None and call.phase == "expired" else UNSET,
+        no_attempt=True if call is None else UNSET,
+        denied=True if call is not None and call.phase == "denied" else UNSET,
+        emergency=True if emergency else UNSET,
+        negative_margin=True if margin is not None and margin < 0 else UNSET,
+    )
+
+
+def _charges(
+    settings: EngineSettings,
+    reference: Reference,
+    cdr: Cdr,
+    times: Moments,
+    call: Call | None,
+    account: Account,
+) -> tuple[Charge | None, Charge | None] | Refusal:
+    # What was asked for at set-up decides, not what the CDR repeats of it; a CDR of another service (the recording of
+    # the call, say) asks for itself.
+    asked = cdr if call is None or call.attempt.service != cdr.service else call.attempt
+    setup_us = times.started_us if call is None else call.at_us
+    version = NO_END if call is None else call.decision.reference_version
+    context = Context(asked.service, asked.place or account.place, asked.incoming_service)
+    routed = asked.service in settings.routed_services
+    answered = times.answered_us is not None
+
+    sold = reference.offers.retail(asked.called, account.tariff_plan_id, context, setup_us, cdr.provider_id, version)
+    if sold is None and routed and answered:
+        return refuse(
+            "no_retail_price",
+            f"plan {account.tariff_plan_id} has no price for {asked.called}, service {asked.service}, place "
+            f"{context.place or 'any'}: ask marketing, then submit the CDR again",
+        )
+    bought: Price | None = None
+    if cdr.provider_id is not None:
+        bought = reference.offers.wholesale(asked.called, context, setup_us, cdr.provider_id, version)
+        if bought is None and routed and answered:
+            return refuse(
+                "no_wholesale_price",
+                f"provider {cdr.provider_id} has no price for {asked.called}, service {asked.service}, place "
+                f"{context.place or 'any'}: ask b2b, then submit the CDR again",
+            )
+    return (
+        None if sold is None else _retail_charge(reference, sold, times, setup_us, asked.service, account),
+        None if bought is None else _charge(bought, times, setup_us),
+    )
+
+
+def _retail_charge(
+    reference: Reference, price: Price, times: Moments, setup_us: int, service: str, account: Account
+) -> Charge:
+    discount = reference.discount(account.account_id, service, setup_us)
+    if discount is None:
+        return _charge(price, times, setup_us)
+    return charge(
+        price,
+        answered_us=times.answered_us,
+        setup_us=setup_us,
+        seconds=times.billable_seconds,
+        percent=discount.percent,
+        percent_text=discount.text,
+    )
+
+
+def _charge(price: Price, times: Moments, setup_us: int) -> Charge:
+    return charge(price, answered_us=times.answered_us, setup_us=setup_us, seconds=times.billable_seconds)
