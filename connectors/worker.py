@@ -76,7 +76,7 @@ class PartitionTask:
         self.engine.restore(records, position.clock_us)
 
     async def process(self, records: Sequence[Record]) -> list[Output]:
-        """One batch, from events to commit; what it published.
+        """One batch, from events to commit; what it published, rejected events last.
 
         1. Decide: each record goes through the engine; what can't be used becomes a rejected event.
         2. Append what is published.
@@ -121,7 +121,7 @@ class PartitionTask:
             await send
         # 6
         await producer.commit()
-        return outputs
+        return outputs + [Output(topics.REJECTED_EVENTS.name, "", event, b"") for _, event in rejected]
 
     async def drop(self) -> None:
         """Lets go of the producer; the state is worth nothing from here on."""
@@ -161,8 +161,8 @@ class PartitionTask:
 
     def _messages(self, outputs: Sequence[Output], at_us: int) -> dict[str, list[Message]]:
         messages: dict[str, list[Message]] = {}
-        for topic, key, record in outputs:
-            message = Message(key.encode(), encode(record), at_us)
+        for topic, key, _, value in outputs:
+            message = Message(key.encode(), value, at_us)
             if (there := messages.get(topic)) is None:
                 messages[topic] = [message]
             else:

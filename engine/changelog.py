@@ -9,7 +9,6 @@ from msgspec.msgpack import Decoder
 
 from engine.accounts import AccountState
 from engine.calls import Extension, Phase
-from schemas.decisions import CallDecision
 from schemas.events import CallAttempt
 
 ACCOUNT = "a"
@@ -27,10 +26,10 @@ PRESENT = b"\x01"
 
 
 class CallRecord(Struct, frozen=True, gc=False):
-    """An attempt and its answer."""
+    """An attempt and its answer, as it was published."""
 
     attempt: CallAttempt
-    decision: CallDecision
+    decision: bytes
 
 
 class HoldRecord(Struct, frozen=True, gc=False, array_like=True):

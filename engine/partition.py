@@ -43,7 +43,7 @@ from engine.reference import Reference
 from engine.refusals import Refusal, refuse
 from engine.settings import EngineSettings
 from schemas import topics
-from schemas.codec import pack
+from schemas.codec import decode_decision, encode, pack
 from schemas.decisions import CallDecision, NumberNotInUse
 from schemas.events import (
     AccountCommand,
@@ -66,11 +66,12 @@ from schemas.times import to_text, to_us
 
 
 class Output(NamedTuple):
-    """One record to publish."""
+    """One record to publish, and its bytes."""
 
     topic: str
     key: str
     record: object
+    value: bytes
 
 
 class Sums:
@@ -151,8 +152,8 @@ class Partition:
             return at_us
         account, state = self._account(attempt.account_id)
         decision = decide(self.settings, self.reference, attempt, at_us, account, state)
-        self._apply_decision(attempt, decision, at_us, now_us, state)
-        self._publish(topics.CALL_DECISIONS.name, attempt.attempt_id, decision)
+        published = self._publish(topics.CALL_DECISIONS.name, attempt.attempt_id, decision)
+        self._apply_decision(attempt, decision, published, at_us, now_us, state)
         return None
 
     def _on_extension(self, request: CallExtension, now_us: int) -> Refusal | None:
@@ -242,7 +243,13 @@ class Partition:
     # What changes state
 
     def _apply_decision(
-        self, attempt: CallAttempt, decision: CallDecision, at_us: int, now_us: int, state: AccountState | None
+        self,
+        attempt: CallAttempt,
+        decision: CallDecision,
+        published: bytes,
+        at_us: int,
+        now_us: int,
+        state: AccountState | None,
     ) -> None:
         allowed = decision.allow
         counted = allowed and state is not None and not decision.emergency
@@ -260,7 +267,7 @@ class Partition:
         )
         self.calls[attempt.attempt_id] = call
         self._changed_calls[attempt.attempt_id] = call
-        self._change(CALL, attempt.attempt_id, CallRecord(attempt, decision))
+        self._change(CALL, attempt.attempt_id, CallRecord(attempt, published))
         self._forget.append((now_us, CALL, attempt.attempt_id))
         if allowed:
             heappush(self._expiries, (expires_us, attempt.attempt_id))
@@ -495,7 +502,7 @@ class Partition:
                 self.accounts[name] = decode_account(value)
             elif kind == CALL:
                 record = decode_call(value)
-                self.calls[name] = Call(record.attempt, record.decision, 0, "denied", 0, 0, 0, 0, False)
+                self.calls[name] = Call(record.attempt, decode_decision(record.decision), 0, "denied", 0, 0, 0, 0, False)
             elif kind == HOLD:
                 holds[name] = decode_hold(value)
             elif kind == CDR:
@@ -545,8 +552,10 @@ class Partition:
 
     # Small helpers
 
-    def _publish(self, topic: str, key: str, record: object) -> None:
-        self.outbox.append(Output(topic, key, record))
+    def _publish(self, topic: str, key: str, record: object) -> bytes:
+        value = encode(record)
+        self.outbox.append(Output(topic, key, record, value))
+        return value
 
     def _change(self, kind: str, name: str, record: object) -> None:
         self._changes[f"{kind}/{name}".encode()] = pack(record)

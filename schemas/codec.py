@@ -6,6 +6,7 @@ the order of their Structs.
 
 import msgspec
 
+from schemas.decisions import CallDecision
 from schemas.events import AccountCommand, Cdr, Event, SwitchEvent
 
 _encoder = msgspec.json.Encoder()
@@ -16,6 +17,7 @@ encode = _encoder.encode
 decode_switch_event = msgspec.json.Decoder(SwitchEvent).decode
 decode_cdr = msgspec.json.Decoder(Cdr).decode
 decode_account_command = msgspec.json.Decoder(AccountCommand).decode
+decode_decision = msgspec.json.Decoder(CallDecision).decode
 decode_event = msgspec.json.Decoder(Event).decode
 """Records of JSON bytes. All raise msgspec.DecodeError (ValidationError for a field), whose text names the field."""
 
