@@ -53,7 +53,7 @@ class UnknownTopic(BrokerError):
 
 
 class Producer(Protocol):
-    """A transactional producer. Starting one with the same id aborts the former one's open transaction and fences it."""
+    """A transactional producer. Starting one with the same id aborts the former's open transaction and fences it."""
 
     async def begin(self) -> None: ...
 

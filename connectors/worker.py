@@ -10,8 +10,6 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
-import msgspec
-
 from connectors.broker import Ambiguous, Broker, Consumer, Fenced, Message, Producer, Record, TopicPartition
 from engine.changelog import POSITION, PositionRecord, decode_position
 from engine.partition import Output, Partition
@@ -19,7 +17,7 @@ from engine.reference import Reference
 from engine.refusals import Refusal
 from engine.settings import EngineSettings
 from schemas import topics
-from schemas.codec import decode_account_command, decode_cdr, decode_switch_event, encode, pack
+from schemas.codec import UNREADABLE, decode_account_command, decode_cdr, decode_switch_event, encode, pack
 from schemas.events import CallAttempt, Cdr, Event
 from schemas.facts import RejectedEvent
 from schemas.partitions import partition_of
@@ -345,10 +343,8 @@ def decode(record: Record) -> Event | Refusal:
         return Refusal("malformed", f"the record has {len(value)} bytes; an event has at most {MAX_EVENT_BYTES}")
     try:
         return _DECODERS[record.topic](value)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         return Refusal("malformed", str(error))
-    except RecursionError:
-        return Refusal("malformed", "the record is nested too deeply")
 
 
 def rejected_event(record: Record, refusal: Refusal) -> RejectedEvent:

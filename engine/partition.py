@@ -135,7 +135,7 @@ class Partition:
         """Takes one event in; `now_us` is the time of its record. A refusal has changed nothing."""
         if now_us > self.clock_us:
             self.clock_us = now_us
-        if self._expiries and self._expiries[0][0] < self.clock_us:
+        if self._expiries and self._expiries[0][0] <= self.clock_us:
             self._expire()
         return self._handlers[type(event)](event, now_us)
 
@@ -387,7 +387,7 @@ class Partition:
 
     def _expire(self) -> None:
         expiries, clock_us = self._expiries, self.clock_us
-        while expiries and expiries[0][0] < clock_us:
+        while expiries and expiries[0][0] <= clock_us:
             expires_us, attempt_id = heappop(expiries)
             call = self.calls.get(attempt_id)
             # An extended call has a later entry of its own.
@@ -502,7 +502,8 @@ class Partition:
                 self.accounts[name] = decode_account(value)
             elif kind == CALL:
                 record = decode_call(value)
-                self.calls[name] = Call(record.attempt, decode_decision(record.decision), 0, "denied", 0, 0, 0, 0, False)
+                decision = decode_decision(record.decision)
+                self.calls[name] = Call(record.attempt, decision, 0, "denied", 0, 0, 0, 0, counted=False)
             elif kind == HOLD:
                 holds[name] = decode_hold(value)
             elif kind == CDR:

@@ -78,6 +78,10 @@ class Scope(NamedTuple):
         )
 
 
+ANY_INCOMING = "*"
+"""In a question of the tariff check: whatever the call came in by (§2.3, the field left empty)."""
+
+
 class Context(NamedTuple):
     """What a price is asked for, beside the number and the moment."""
 
@@ -100,7 +104,11 @@ class Price(Struct, gc=False):
         return (
             (scope.service is None or scope.service == context.service)
             and (scope.place is None or scope.place == context.place)
-            and (scope.incoming_service is None or scope.incoming_service == context.incoming_service)
+            and (
+                scope.incoming_service is None
+                or scope.incoming_service == context.incoming_service
+                or context.incoming_service == ANY_INCOMING
+            )
             and scope.from_us <= at_us < scope.until_us
             and (not self.tariff.banded or self.tariff.variant_at(at_us)[0] is not None)
         )
@@ -110,7 +118,7 @@ def _prefix_of(price: Price) -> str:
     return price.prefix
 
 
-def _preference(price: Price) -> tuple[str, int, int, str, int, int]:
+def _preference(price: Price) -> tuple[str, int, int, str, int, int, int]:
     """The order in which a provider's prices are tried (rules §1.3, §1.4)."""
     terms = price.terms
     return (
@@ -120,6 +128,7 @@ def _preference(price: Price) -> tuple[str, int, int, str, int, int]:
         terms.price_list_id,
         -price.scope.specificity(),
         -price.scope.row_from_us,
+        price.scope.until_us,
     )
 
 

@@ -19,7 +19,10 @@ decode_cdr = msgspec.json.Decoder(Cdr).decode
 decode_account_command = msgspec.json.Decoder(AccountCommand).decode
 decode_decision = msgspec.json.Decoder(CallDecision).decode
 decode_event = msgspec.json.Decoder(Event).decode
-"""Records of JSON bytes. All raise msgspec.DecodeError (ValidationError for a field), whose text names the field."""
+"""Records of JSON bytes. All raise one of `UNREADABLE`; its text names the field."""
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""All that decoding may raise for bytes that are no such record."""
 
 pack = msgspec.msgpack.Encoder().encode
 """Compact bytes for the engine's own changelog."""

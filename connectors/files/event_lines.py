@@ -15,6 +15,7 @@ import msgspec
 import zstandard
 
 from schemas import topics
+from schemas.codec import UNREADABLE
 from schemas.partitions import partition_of
 from schemas.times import to_us
 
@@ -75,7 +76,7 @@ class Placer:
         try:
             head = _decode_head(line)
             topic = _TOPIC_OF_TYPE[head.type]
-        except (msgspec.DecodeError, RecursionError, KeyError):
+        except (*UNREADABLE, KeyError):
             return PlacedLine(number, topics.CALL_ATTEMPTS.name, 0, None, line, self._latest_us)
         try:
             at_us = to_us(head.ended_at or head.at)

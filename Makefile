@@ -1,0 +1,43 @@
+# `make demo` and `make test` set up all that they need: a virtual environment in .venv with the packages of
+# pyproject.toml. Only Python 3.11 or newer and make must be there.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fmt bench schemas clean
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+$(READY): pyproject.toml deploy/bootstrap.sh
+	@PYTHON="$(PYTHON)" deploy/bootstrap.sh $(VENV)
+	@touch $@
+
+demo: $(READY)  ## a sample operator and an hour of its calls through the engine
+	@$(BIN)/tollgate demo $(ARGS)
+
+test: $(READY) check  ## all checks and tests
+	@$(BIN)/pytest $(ARGS)
+
+check: $(READY)  ## format, lint, types, layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fmt: $(READY)  ## format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(READY)  ## the benchmarks; results go to benchmarks/results
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+schemas: $(READY)  ## JSON Schemas and AsyncAPI from the Structs
+	@$(BIN)/python -m schemas.documents
+
+clean:  ## forget the environment and what was built
+	rm -rf $(VENV) build

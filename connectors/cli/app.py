@@ -1,0 +1,120 @@
+"""The commands' common ground: the application, exit codes, reading of reference folders, tables for people.
+
+Exit codes: 0 done, 1 a check found something, 2 bad use or bad input (the reason is on standard error).
+"""
+
+import gc
+import json
+import sys
+import zoneinfo
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import cyclopts
+from rich.console import Console
+from rich.table import Table
+
+from connectors.files.reference_folder import BrokenFolder, read_reference_folder
+from connectors.settings import BadSettings, engine_settings
+from engine.reference import Reference
+from engine.settings import EngineSettings
+
+SHOWN_ERRORS = 50
+"""Errors of a broken folder that are shown on a terminal; `--json` and a pipe get all of them."""
+
+app = cyclopts.App(
+    name="tollgate",
+    help="Call control and rating for a telephony operator.",
+    version_flags=["--version"],
+    error_console=Console(stderr=True),
+)
+out = Console()
+err = Console(stderr=True, highlight=False)
+
+
+class Refused(Exception):
+    """Bad use or bad input: its text goes to standard error and the exit code is 2."""
+
+
+def main() -> NoReturn:
+    """Runs the command that the arguments name and exits with its code."""
+    # Tables live as long as the process; the collector need not walk them over and over.
+    gc.set_threshold(50_000, 20, 100)
+    # Time zones come from the pinned package: the same call costs the same on every machine.
+    zoneinfo.reset_tzpath(())
+    from connectors.cli import commands  # noqa: F401, PLC0415  registers them
+
+    try:
+        code = app(exit_on_error=False, print_error=True, result_action="return_value")
+    except cyclopts.CycloptsError:
+        sys.exit(2)
+    except (Refused, BadSettings) as refused:
+        err.print(f"tollgate: {refused}", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("tollgate: interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe has had enough.
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def settings() -> EngineSettings:
+    """The engine's settings in force."""
+    return engine_settings()
+
+
+def load_reference(folder: Path, engine: EngineSettings) -> Reference:
+    """The folder's tables. Raises Refused with the errors listed."""
+    try:
+        found = read_reference_folder(
+            folder, business_time_zone=engine.business_time_zone, emergency_numbers=engine.emergency_numbers
+        )
+    except BrokenFolder as broken:
+        lines = [str(error) for error in broken.errors]
+        more = len(lines) - SHOWN_ERRORS
+        if more > 0 and sys.stderr.isatty():
+            lines = [*lines[:SHOWN_ERRORS], f"… and {more} more"]
+        listed = "\n  ".join(lines)
+        raise Refused(f"{folder} can't be used, {len(broken.errors)} errors:\n  {listed}") from None
+    except zoneinfo.ZoneInfoNotFoundError:
+        raise Refused(f"business_time_zone {engine.business_time_zone!r} is unknown; try Europe/Moscow") from None
+    return Reference(
+        accounts=found.accounts.values(),
+        providers=found.providers.values(),
+        plans=found.tariff_plans.values(),
+        price_lists=found.price_lists.values(),
+        prices=found.prices,
+        bands=found.bands.values(),
+        locks=found.locks.values(),
+        numbers=found.numbers.values(),
+        discounts=found.discounts,
+    )
+
+
+def print_json(value: object) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table for people."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*row)
+    out.print(table, markup=False)
+
+
+def print_pairs(title: str, rows: Iterable[tuple[str, str]]) -> None:
+    """Names and values for people, the values to the right."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in rows:
+        table.add_row(name, value)
+    out.print(table, markup=False)
