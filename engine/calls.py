@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from engine.offers import Offer
 from schemas.decisions import CallDecision
 from schemas.events import CallAttempt, CallExtension
 
@@ -32,6 +33,8 @@ class Call(Struct, gc=False):
     counted: bool
     """Whether it counts among its account's running calls."""
     extensions: tuple[Extension, ...] = ()
+    offer: Offer | None = None
+    """What was offered at set-up, as long as the call has not been restored: a shorter way to its prices."""
 
     @property
     def attempt_id(self) -> str:

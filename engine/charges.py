@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from engine.prices import Price
 from engine.rounding import budget, fraction_text, round_micros
+from engine.tariffs import Tariff, Tier, Variant
 from schemas.rated import Adjustment, Charge, ChargeLine, DiscountGiven
 
 WHOLE_PERCENT = 100_000_000
@@ -39,7 +40,9 @@ def _rounded(price: Price, total: int, percent: int) -> int:
 
 def first_minute(price: Price, at_us: int, percent: int = 0) -> tuple[int, int]:
     """The exact price of a 60-second call answered at set-up, as numerator and denominator of micro-units."""
-    total = price.tariff.total(at_us, at_us, 60)
+    total = price.tariff.first_minute_total
+    if total is None:
+        total = price.tariff.total(at_us, at_us, 60)
     return total * (WHOLE_PERCENT - percent), price.tariff.denominator * WHOLE_PERCENT
 
 
@@ -67,7 +70,7 @@ def charge(
     """The bill of a call; `answered_us` None: it was not answered and costs the attempt fee alone."""
     tariff, terms = price.tariff, price.terms
     denominator = tariff.denominator
-    lines: list[ChargeLine] = []
+    lines: tuple[ChargeLine, ...] = ()
     connect_fee = attempt_fee = 0
     adjustment: Adjustment | None = None
     if answered_us is None:
@@ -76,48 +79,72 @@ def charge(
     else:
         variant = tariff.first_variant(answered_us, setup_us)
         connect_fee = variant.connect_fee_micros
-        total = connect_fee * denominator
-        for run in tariff.runs(answered_us, setup_us, seconds):
-            tier = run.tier
-            cost = run.steps * tier.step_cost
-            total += cost
-            lines.append(
-                ChargeLine(
-                    run.second,
-                    min(run.steps * tier.step_seconds, seconds - run.second),
-                    run.steps,
-                    tier.step_seconds,
-                    tier.price_micros,
-                    tier.per_seconds,
-                    run.variant.band_id,
-                    fraction_text(cost, denominator),
-                )
-            )
-        limited = tariff.limited(variant, total)
-        if limited != total:
-            difference = fraction_text(limited - total, denominator)
-            if limited > total:
-                adjustment = Adjustment("min_charge", variant.minimum_micros or 0, difference)
-            else:
-                adjustment = Adjustment("max_charge", variant.maximum_micros or 0, difference)
-            total = limited
+        total, lines = _lines(tariff, variant, answered_us, setup_us, seconds)
+        total += connect_fee * denominator
+        if variant.limits:
+            total, adjustment = _adjusted(tariff, variant, total)
         assert total == tariff.total(answered_us, setup_us, seconds), "the parts are not the promise"
-        assert sum(line.seconds for line in lines) == seconds
     discount: DiscountGiven | None = None
     if percent:
         discount = DiscountGiven(percent_text, fraction_text(-total * percent, denominator * WHOLE_PERCENT))
         total *= WHOLE_PERCENT - percent
         denominator *= WHOLE_PERCENT
     return Charge(
-        amount_micros=round_micros(total, denominator, terms.rounding, terms.unit),
-        exact=fraction_text(total, denominator),
-        price_list_id=terms.price_list_id,
-        prefix=price.prefix,
-        rounding=terms.rounding,
-        decimals=terms.decimals,
-        lines=tuple(lines),
-        connect_fee_micros=connect_fee,
-        discount=discount,
-        adjustment=adjustment,
-        attempt_fee_micros=attempt_fee,
+        round_micros(total, denominator, terms.rounding, terms.unit),
+        # Most charges are one line and nothing else.
+        lines[0].amount
+        if len(lines) == 1 and not (connect_fee or adjustment or discount)
+        else fraction_text(total, denominator),
+        terms.price_list_id,
+        price.prefix,
+        terms.rounding,
+        terms.decimals,
+        lines,
+        connect_fee,
+        discount,
+        adjustment,
+        attempt_fee,
     )
+
+
+def _lines(
+    tariff: Tariff, variant: Variant, answered_us: int, setup_us: int, seconds: int
+) -> tuple[int, tuple[ChargeLine, ...]]:
+    """The steps of a call and their sum, a line for each run of equal steps."""
+    if (tier := tariff.only_tier) is not None:
+        steps = -(-seconds // tier.step_seconds)
+        return steps * tier.step_cost, (_line(tariff, variant, tier, 0, steps, seconds),) if steps else ()
+    total = covered = 0
+    lines = []
+    for run in tariff.runs(answered_us, setup_us, seconds):
+        assert run.second >= covered, "a second that is paid twice"
+        line = _line(tariff, run.variant, run.tier, run.second, run.steps, seconds)
+        lines.append(line)
+        covered += line.seconds
+        total += run.steps * run.tier.step_cost
+    assert covered == seconds, "a second that nobody pays"
+    return total, tuple(lines)
+
+
+def _line(tariff: Tariff, variant: Variant, tier: Tier, second: int, steps: int, seconds: int) -> ChargeLine:
+    return ChargeLine(
+        second,
+        min(steps * tier.step_seconds, seconds - second),
+        steps,
+        tier.step_seconds,
+        tier.price_micros,
+        tier.per_seconds,
+        variant.band_id,
+        fraction_text(steps * tier.step_cost, tariff.denominator),
+    )
+
+
+def _adjusted(tariff: Tariff, variant: Variant, total: int) -> tuple[int, Adjustment | None]:
+    """The sum within minimum and maximum, and what that changed."""
+    limited = tariff.limited(variant, total)
+    if limited == total:
+        return total, None
+    difference = fraction_text(limited - total, tariff.denominator)
+    if limited > total:
+        return limited, Adjustment("min_charge", variant.minimum_micros or 0, difference)
+    return limited, Adjustment("max_charge", variant.maximum_micros or 0, difference)

@@ -82,14 +82,17 @@ def decide(
     at_us: int,
     account: Account | None,
     state: AccountState | None,
-) -> CallDecision:
-    """The answer to a new attempt. `account` and `state` are those of its account id; None where it is not known."""
+) -> tuple[CallDecision, Offer | None]:
+    """The answer to a new attempt, and the offer that it was made from.
+
+    `account` and `state` are those of its account id; None where it is not known.
+    """
     if attempt.called in settings.emergency_numbers:
-        return _emergency(settings, reference, attempt)
+        return _emergency(settings, reference, attempt), None
     if attempt.account_id is None:
-        return _inbound_for_nobody(reference, attempt)
+        return _inbound_for_nobody(reference, attempt), None
     if account is None or state is None:
-        return _for_unknown_account(settings, reference, attempt, at_us)
+        return _for_unknown_account(settings, reference, attempt, at_us), None
 
     called = attempt.called
     reasons: list[Reason] = []
@@ -171,9 +174,9 @@ def decide(
         checks.append(_MONEY_SKIPPED)
 
     if reasons:
-        return _denied(reference, attempt, tuple(reasons), tuple(checks))
+        return _denied(reference, attempt, tuple(reasons), tuple(checks)), offer
     expires_us = at_us + (granted.seconds + settings.hold_grace_seconds) * SECOND_US
-    return CallDecision(
+    decision = CallDecision(
         attempt.attempt_id,
         attempt.switch_id,
         attempt.at,
@@ -190,6 +193,7 @@ def decide(
         reference.version,
         negative_margin=True if offer is not None and offer.negative_margin else UNSET,
     )
+    return decision, offer
 
 
 def extend(

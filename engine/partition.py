@@ -37,6 +37,7 @@ from engine.changelog import (
 from engine.days import CivilDays
 from engine.decisions import decide, extend
 from engine.ncv import Counter, normalised
+from engine.offers import Offer
 from engine.prices import Context, Price
 from engine.rating import moments, rate
 from engine.reference import Reference
@@ -151,9 +152,9 @@ class Partition:
         if isinstance(at_us, Refusal):
             return at_us
         account, state = self._account(attempt.account_id)
-        decision = decide(self.settings, self.reference, attempt, at_us, account, state)
+        decision, offer = decide(self.settings, self.reference, attempt, at_us, account, state)
         published = self._publish(topics.CALL_DECISIONS.name, attempt.attempt_id, decision)
-        self._apply_decision(attempt, decision, published, at_us, now_us, state)
+        self._apply_decision(attempt, decision, offer, published, at_us, now_us, state)
         return None
 
     def _on_extension(self, request: CallExtension, now_us: int) -> Refusal | None:
@@ -246,6 +247,7 @@ class Partition:
         self,
         attempt: CallAttempt,
         decision: CallDecision,
+        offer: Offer | None,
         published: bytes,
         at_us: int,
         now_us: int,
@@ -264,6 +266,8 @@ class Partition:
             expires_us,
             now_us,
             counted,
+            (),
+            offer,
         )
         self.calls[attempt.attempt_id] = call
         self._changed_calls[attempt.attempt_id] = call

@@ -93,27 +93,28 @@ def rate(
 
     paid = 0 if retail is None else retail.amount_micros
     margin = None if retail is None or wholesale is None else paid - wholesale.amount_micros
+    # By position, in the order of the Struct: twenty names would take longer than the call itself.
     return RatedCdr(
-        cdr_id=cdr.cdr_id,
-        attempt_id=cdr.attempt_id,
-        switch_id=cdr.switch_id,
-        account_id=cdr.account_id,
-        service=cdr.service,
-        caller=cdr.caller,
-        called=cdr.called,
-        place=cdr.place,
-        incoming_service=cdr.incoming_service,
-        provider_id=cdr.provider_id,
-        started_at=cdr.started_at,
-        answered_at=cdr.answered_at,
-        ended_at=cdr.ended_at,
-        billable_seconds=times.billable_seconds,
-        cause=cdr.cause,
-        retail=retail,
-        wholesale=wholesale,
-        margin_micros=margin,
-        balance_after_micros=None if state is None else state.balance_micros - paid,
-        reference_version=reference.version if call is None else call.decision.reference_version,
+        cdr.cdr_id,
+        cdr.attempt_id,
+        cdr.switch_id,
+        cdr.account_id,
+        cdr.service,
+        cdr.caller,
+        cdr.called,
+        cdr.place,
+        cdr.incoming_service,
+        cdr.provider_id,
+        cdr.started_at,
+        cdr.answered_at,
+        cdr.ended_at,
+        times.billable_seconds,
+        cdr.cause,
+        retail,
+        wholesale,
+        margin,
+        None if state is None else state.balance_micros - paid,
+        reference.version if call is None else call.decision.reference_version,
         late=True if call is not None and call.phase == "expired" else UNSET,
         no_attempt=True if call is None else UNSET,
         denied=True if call is not None and call.phase == "denied" else UNSET,
@@ -139,6 +140,13 @@ def _charges(
     routed = asked.service in settings.routed_services
     answered = times.answered_us is not None
 
+    if call is not None and call.offer is not None and asked is call.attempt:
+        for route in call.offer.routes:
+            if route.provider_id == cdr.provider_id:
+                return (
+                    _retail_charge(reference, route.retail, times, setup_us, asked.service, account),
+                    _charge(route.wholesale, times, setup_us),
+                )
     sold = reference.offers.retail(asked.called, account.tariff_plan_id, context, setup_us, cdr.provider_id, version)
     if sold is None and routed and answered:
         return refuse(

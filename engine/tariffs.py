@@ -63,7 +63,15 @@ class Tier:
 class Variant:
     """The tiers and fees of one band (`band_id` None: of the time that no band holds)."""
 
-    __slots__ = ("attempt_fee_micros", "band_id", "connect_fee_micros", "maximum_micros", "minimum_micros", "tiers")
+    __slots__ = (
+        "attempt_fee_micros",
+        "band_id",
+        "connect_fee_micros",
+        "limits",
+        "maximum_micros",
+        "minimum_micros",
+        "tiers",
+    )
 
     def __init__(self, rates: Sequence[Rate], denominator: int) -> None:
         ends = [*(rate.from_second for rate in rates[1:]), NO_END]
@@ -72,6 +80,7 @@ class Variant:
         self.connect_fee_micros = first.connect_fee_micros
         self.minimum_micros = first.min_charge_micros
         self.maximum_micros = first.max_charge_micros
+        self.limits = self.minimum_micros is not None or self.maximum_micros is not None
         self.attempt_fee_micros = first.attempt_fee_micros
         self.tiers = tuple(Tier(rate, end, denominator) for rate, end in zip(rates, ends, strict=True))
 
@@ -95,7 +104,15 @@ class Run(NamedTuple):
 class Tariff:
     """The rates of one price, compiled. Immutable."""
 
-    __slots__ = ("_only_tier", "_only_variant", "_schedule", "_variants", "denominator", "rates")
+    __slots__ = (
+        "_schedule",
+        "_variants",
+        "denominator",
+        "first_minute_total",
+        "only_tier",
+        "only_variant",
+        "rates",
+    )
 
     def __init__(self, rates: Sequence[Rate], bands: dict[str, BandHours]) -> None:
         """`rates` in any order; each band's tiers have different `from_second`, one of them 0.
@@ -115,8 +132,11 @@ class Tariff:
         if base:
             variants.append(Variant(base, self.denominator))
         self._variants = tuple(variants)
-        self._only_variant = variants[0] if not hours else None
-        self._only_tier = variants[0].tiers[0] if not hours and len(variants[0].tiers) == 1 else None
+        # Most prices have one tier at all hours: what such a call costs needs no walk.
+        self.only_variant = variants[0] if not hours else None
+        self.only_tier = variants[0].tiers[0] if not hours and len(variants[0].tiers) == 1 else None
+        self.first_minute_total = None if hours or not self.complete else self.total(0, 0, 60)
+        """Numerator of a 60-second call, where it is the same at all hours."""
 
     @property
     def complete(self) -> bool:
@@ -131,15 +151,15 @@ class Tariff:
     def variant_at(self, us: int) -> tuple[Variant | None, int]:
         """The variant in force at a moment and until when; None where only named bands exist and none holds."""
         if self._schedule is None:
-            assert self._only_variant is not None
-            return self._only_variant, NO_END
+            assert self.only_variant is not None
+            return self.only_variant, NO_END
         place, until_us = self._schedule.at(us)
         return (self._variants[place] if place < len(self._variants) else None), until_us
 
     def first_variant(self, answered_us: int, setup_us: int) -> Variant:
         """The variant of the call's first step: in force at the answer, else at set-up (rules §2.2)."""
-        if self._only_variant is not None:
-            return self._only_variant
+        if self.only_variant is not None:
+            return self.only_variant
         variant = self.variant_at(answered_us)[0] or self.variant_at(setup_us)[0]
         assert variant is not None, "a price that did not apply at set-up"
         return variant
@@ -164,9 +184,9 @@ class Tariff:
 
     def total(self, answered_us: int, setup_us: int, seconds: int) -> int:
         """Numerator of what a call of `seconds` costs, after minimum and maximum."""
-        tier = self._only_tier
+        tier = self.only_tier
         if tier is not None:
-            variant = self._only_variant
+            variant = self.only_variant
             assert variant is not None
             total = variant.connect_fee_micros * self.denominator - (-seconds // tier.step_seconds) * tier.step_cost
         else:
@@ -174,7 +194,7 @@ class Tariff:
             total = variant.connect_fee_micros * self.denominator
             for run in self.runs(answered_us, setup_us, seconds):
                 total += run.steps * run.tier.step_cost
-        return self.limited(variant, total)
+        return self.limited(variant, total) if variant.limits else total
 
     def limited(self, variant: Variant, total: int) -> int:
         """A sum raised to the minimum and capped by the maximum."""
@@ -190,13 +210,21 @@ class Tariff:
         The greatest whole number of steps whose price is within the budget, but no more than `cap_seconds`;
         (0, price of the first second) if not even the first step is.
         """
-        variant = self._only_variant or self.first_variant(setup_us, setup_us)
+        variant = self.only_variant or self.first_variant(setup_us, setup_us)
         total = variant.connect_fee_micros * self.denominator
         if variant.maximum_micros is not None and variant.maximum_micros * self.denominator <= budget:
             budget = NO_END * self.denominator
         elif total > budget or (variant.minimum_micros or 0) * self.denominator > budget:
             return 0, self.total(setup_us, setup_us, 1)
         second = 0
+        tier = self.only_tier
+        if tier is not None:
+            steps = -(-cap_seconds // tier.step_seconds)
+            if tier.step_cost and steps * tier.step_cost > budget - total:
+                steps = (budget - total) // tier.step_cost
+            if steps == 0:
+                return 0, self.total(setup_us, setup_us, 1)
+            return min(steps * tier.step_seconds, cap_seconds), self.limited(variant, total + steps * tier.step_cost)
         for run in self.runs(setup_us, setup_us, cap_seconds):
             cost, steps = run.tier.step_cost, run.steps
             if cost and steps * cost > budget - total:

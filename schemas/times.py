@@ -1,7 +1,7 @@
 """Moments: RFC 3339 text on the wire, integer microseconds since 1970-01-01 UTC inside.
 
 Reading is strict about what a moment is (a zone is a must) and lenient about how it is written.
-Both directions remember the minutes they have seen, since traffic comes in order of time.
+Both directions remember the seconds they have seen, since traffic comes in order of time.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -18,9 +18,12 @@ LATEST_US = 4_102_444_800 * SECOND_US  # 2100-01-01
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-_us_by_minute: dict[str, int] = {}
-_minute_by_number: dict[int, str] = {}
-_MEMORY = 100_000  # minutes; about ten weeks of them
+_us_by_second: dict[str, int] = {}
+_text_by_second: dict[int, str] = {}
+_MEMORY = 100_000  # seconds; about a day of them
+
+_MILLISECONDS = [f"{ms:03d}Z" for ms in range(1000)]
+_us_by_milliseconds = {text: ms * 1000 for ms, text in enumerate(_MILLISECONDS)}
 
 
 def to_us(text: str) -> int:
@@ -28,11 +31,10 @@ def to_us(text: str) -> int:
 
     Raises ValueError with the remedy when the text is no moment, has no zone, or lies outside 2000-2099.
     """
-    if len(text) == 24 and text[19] == "." and text[23] == "Z":
-        minute_us = _us_by_minute.get(text[:17])
-        rest = text[17:19] + text[20:23]
-        if minute_us is not None and rest.isdecimal() and rest.isascii() and rest < "60":
-            return minute_us + int(rest) * 1000
+    second_us = _us_by_second.get(text[:20])
+    rest_us = _us_by_milliseconds.get(text[20:])
+    if second_us is not None and rest_us is not None:
+        return second_us + rest_us
     return _parse(text)
 
 
@@ -46,25 +48,23 @@ def _parse(text: str) -> int:
     us = (moment - _EPOCH) // _MICROSECOND
     if not EARLIEST_US <= us < LATEST_US:
         raise ValueError(f"{text!r} lies outside the years 2000-2099: a broken clock")
-    if len(text) == 24 and text[10] == "T" and text[16] == ":" and text[23] == "Z":
-        if len(_us_by_minute) >= _MEMORY:
-            _us_by_minute.clear()
-        _us_by_minute[text[:17]] = us - us % MINUTE_US
+    if text[19:20] == "." and text[20:] in _us_by_milliseconds:
+        if len(_us_by_second) >= _MEMORY:
+            _us_by_second.clear()
+        _us_by_second[text[:20]] = us - us % SECOND_US
     return us
 
 
 def to_text(us: int) -> str:
     """RFC 3339 text in UTC with milliseconds, as the contract writes moments. Parts of a millisecond are dropped."""
-    number, rest = divmod(us, MINUTE_US)
-    minute = _minute_by_number.get(number)
-    if minute is None:
-        if len(_minute_by_number) >= _MEMORY:
-            _minute_by_number.clear()
-        minute = (_EPOCH + timedelta(minutes=number)).strftime("%Y-%m-%dT%H:%M:")
-        _minute_by_number[number] = minute
-    # 60_000 ms of a minute as SS.mmm: one formatting instead of two.
-    digits = f"{rest // 1000:05d}"
-    return f"{minute}{digits[:2]}.{digits[2:]}Z"
+    number, rest = divmod(us, SECOND_US)
+    second = _text_by_second.get(number)
+    if second is None:
+        if len(_text_by_second) >= _MEMORY:
+            _text_by_second.clear()
+        second = (_EPOCH + timedelta(seconds=number)).strftime("%Y-%m-%dT%H:%M:%S.")
+        _text_by_second[number] = second
+    return second + _MILLISECONDS[rest // 1000]
 
 
 def to_datetime(us: int) -> datetime:
