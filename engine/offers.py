@@ -19,7 +19,7 @@ from schemas.decisions import Check, NoMargin, RetailPrice, Route
 from schemas.reference import Provider, TariffPlan
 from schemas.times import MINUTE_US
 
-_MEMORY = 100_000  # offers; a kilobyte each at most
+_MEMORY = 200_000  # matches; a hundred bytes each, and the offers of as many prefixes as were called
 
 
 class PlanTables(NamedTuple):
@@ -43,17 +43,27 @@ class Offer(NamedTuple):
 
     since_us: int
     until_us: int
-    keep: tuple[object, ...]  # what the key names by identity stays alive as long as the offer is remembered
     routes: tuple[OfferRoute, ...]
     wire_routes: tuple[Route, ...]
     retail: RetailPrice | None
     retail_prices: tuple[Price, ...]
+    open_retail: Price | None
+    """What is charged through no provider in particular."""
     no_wholesale: bool
     no_retail: bool
     no_margin: NoMargin | None
     banned: bool
     negative_margin: bool
     checks: tuple[Check, Check, Check]
+
+
+class _Match(NamedTuple):
+    """What a number finds: the wholesale candidates, the retail ones of each list with its priority, and the offers
+    made of them so far."""
+
+    ways: tuple[Price, ...]
+    sold: tuple[tuple[int, tuple[Price, ...]], ...]
+    offers: dict[tuple[Context, int, frozenset[str]], Offer]
 
 
 class _Wholesale(NamedTuple):
@@ -97,12 +107,16 @@ class Offers:
         self._wholesale_table = wholesale
         self._providers = providers
         self._plans = plans
-        self._offers: dict[tuple[object, ...], Offer] = {}
+        self._matches: dict[tuple[str | None, str], _Match] = {}
+        self._by_identity: dict[tuple[object, ...], _Match] = {}
+        self._depths: dict[tuple[str | None, str], int] = {}
         self._wholesales: dict[tuple[object, ...], _Wholesale] = {}
 
     def forget(self) -> None:
         """To be called after any change of prices, plans or providers."""
-        self._offers.clear()
+        self._matches.clear()
+        self._by_identity.clear()
+        self._depths.clear()
         self._wholesales.clear()
 
     def find(
@@ -119,24 +133,43 @@ class Offers:
 
         `plan_id` None: the account is not known; only the wholesale side is looked at.
         """
-        ways = self._wholesale_table.candidates(number)
-        if plan_id is None:
-            sold: tuple[tuple[int, tuple[Price, ...]], ...] = ()
-            key: tuple[object, ...] = (id(ways), context, banned)
-        else:
-            sold = tuple([(priority, table.candidates(number)) for priority, table in self._plans[plan_id].lists])
-            if len(sold) == 1:
-                key = (id(ways), id(sold[0][1]), plan_id, context, percent, banned)
-            else:
-                key = (id(ways), *[id(found) for _, found in sold], plan_id, context, percent, banned)
-        offer = self._offers.get(key)
-        if offer is not None and offer.since_us <= at_us < offer.until_us:
-            return offer
-        offer = self._make(ways, sold, plan_id, context, at_us, percent, banned)
-        if len(self._offers) >= _MEMORY:
-            self._offers.clear()
-        self._offers[key] = offer
+        match = self._matches.get((plan_id, number[: self._depth(plan_id, number)]))
+        if match is None:
+            match = self._match(plan_id, number)
+        key = (context, percent, banned)
+        offer = match.offers.get(key)
+        if offer is None or not offer.since_us <= at_us < offer.until_us:
+            offer = self._make(match, plan_id, context, at_us, percent, banned)
+            match.offers[key] = offer
         return offer
+
+    def _depth(self, plan_id: str | None, number: str) -> int:
+        """How many digits of the number can matter to any table that is asked."""
+        key = (plan_id, number[:4])
+        depth = self._depths.get(key)
+        if depth is None:
+            tables = [self._wholesale_table] if plan_id is None else [self._wholesale_table, *self._tables(plan_id)]
+            depth = self._depths[key] = max(table.depth(number) for table in tables)
+        return depth
+
+    def _tables(self, plan_id: str) -> list[PriceTable]:
+        return [table for _, table in self._plans[plan_id].lists]
+
+    def _match(self, plan_id: str | None, number: str) -> _Match:
+        """What the number finds in the tables, the same object for all numbers that find the same."""
+        ways = self._wholesale_table.candidates(number)
+        sold: tuple[tuple[int, tuple[Price, ...]], ...] = ()
+        if plan_id is not None:
+            sold = tuple([(priority, table.candidates(number)) for priority, table in self._plans[plan_id].lists])
+        if len(self._matches) >= _MEMORY:
+            self.forget()
+        key = (plan_id, id(ways), *[id(found) for _, found in sold])
+        match = self._by_identity.get(key)
+        if match is None:
+            # It keeps alive what its key names by identity.
+            match = self._by_identity[key] = _Match(ways, sold, {})
+        self._matches[plan_id, number[: self._depth(plan_id, number)]] = match
+        return match
 
     def retail(
         self,
@@ -175,19 +208,18 @@ class Offers:
 
     def _make(
         self,
-        ways: tuple[Price, ...],
-        sold: tuple[tuple[int, tuple[Price, ...]], ...],
+        match: _Match,
         plan_id: str | None,
         context: Context,
         at_us: int,
         percent: int,
         banned: frozenset[str],
     ) -> Offer:
-        wholesale = self._wholesale(ways, context, at_us)
+        wholesale = self._wholesale(match.ways, context, at_us)
         span = Span(at_us)
         span.since_us, span.until_us = wholesale.since_us, wholesale.until_us
         retail: list[tuple[tuple[int, int, bool, str], Price]] = []
-        for priority, candidates in sold:
+        for priority, candidates in match.sold:
             span.narrow(candidates)
             if (price := best(candidates, context, at_us)) is not None:
                 rank = (-len(price.prefix), priority, price.terms.provider_id is None, price.terms.price_list_id)
@@ -218,11 +250,11 @@ class Offers:
         return Offer(
             since_us=span.since_us,
             until_us=span.until_us,
-            keep=(ways, *[found for _, found in sold]),
             routes=tuple(routes),
             wire_routes=tuple([_wire(route, main, at_us) for route in routes]),
             retail=retail_wire,
             retail_prices=_distinct(route.retail for route in routes),
+            open_retail=open_retail,
             no_wholesale=not wholesale.ranked,
             no_retail=plan is not None and no_retail,
             no_margin=no_margin,

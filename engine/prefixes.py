@@ -57,6 +57,11 @@ class PrefixTable(Generic[T]):
                 return found
         return ()
 
+    def depth(self, number: str) -> int:
+        """How many digits of a number can matter: two numbers alike in so many find the same."""
+        head = self._heads.get(number[:_HEAD])
+        return _HEAD if head is None else head[1][0]
+
     def own(self, prefix: str) -> tuple[T, ...]:
         """The items that stand at this very prefix."""
         return tuple(item for item in self._carried.get(prefix, ()) if self._prefix_of(item) == prefix)

@@ -183,6 +183,10 @@ class PriceTable:
                 found = _merge(found, own)
         return found
 
+    def depth(self, number: str) -> int:
+        """How many digits of a number can matter to `candidates`."""
+        return self._table.depth(number)
+
     def _own_at(self, prefix: str, version: int) -> tuple[Price, ...]:
         for changed, own in self._before.get(prefix, ()):
             if changed > version:

@@ -141,6 +141,8 @@ def _charges(
     answered = times.answered_us is not None
 
     if call is not None and call.offer is not None and asked is call.attempt:
+        if cdr.provider_id is None and call.offer.open_retail is not None:
+            return _retail_charge(reference, call.offer.open_retail, times, setup_us, asked.service, account), None
         for route in call.offer.routes:
             if route.provider_id == cdr.provider_id:
                 return (
