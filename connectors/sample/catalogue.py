@@ -19,7 +19,7 @@ from schemas.money import UNIT_MICROS, to_micros
 Item = TypeVar("Item")
 
 _GREATEST_DISCOUNT = 15  # per cent; of those that the operator gives
-_KINDS = {"7495": "local", "7498": "local", "7499": "local", "7812": "local", "79": "mobile", "76": "abroad"}
+_KINDS = {"7495": "local", "7498": "local", "7499": "local", "7812": "local", "79": "mobile"}
 _KINDS |= {"77": "abroad", TOLL_FREE: "toll_free", "7": "intercity"}
 _TAIL = 4  # digits of a number that are drawn anew for each call
 
@@ -109,6 +109,11 @@ class Purse:
         self.numbers: list[str] = []
         self.locked: tuple[str, ...] = ()
 
+    @property
+    def has_line(self) -> bool:
+        """Whether one more call at once is allowed."""
+        return not self.at_once or self.running < self.at_once
+
 
 class _Prices(NamedTuple):
     """Rows of the lists in force on the day, by list and then by prefix; only those for one service."""
@@ -186,15 +191,14 @@ class Catalogue:
         shallow |= {lock["digits"]: None for lock in self._locks if lock["kind"] == "prefix"}
         prefixes = list(shallow) + rng.sample(list(deep), min(1500, len(deep)))
         rng.shuffle(prefixes)
-        stems = {}
+        stems: dict[str, None] = {}
         for prefix in prefixes:
             # All numbers of Russia and North America have 11 digits; 12 are usual elsewhere.
             length = (11 if prefix[0] in "17" else 12) - _TAIL
-            missing = length - len(prefix)
-            if missing >= 0:
-                stems[f"{prefix}{rng.randrange(2, 10)}{rng.randrange(10**6):06d}"[:length] if missing else prefix] = (
-                    None
-                )
+            if len(prefix) <= length:
+                # No area or exchange begins with 0 or 1 in most countries.
+                filler = f"{rng.randrange(2, 10)}{rng.randrange(10**6):06d}"
+                stems[f"{prefix}{filler}"[:length]] = None
         return list(stems)
 
     def _is_locked(self, stem: str) -> bool:

@@ -18,7 +18,7 @@ CALL_SERVICES = ("outgoing", "forwarding")
 RUSSIA = "7"
 TOLL_FREE = "7800"
 LOCAL_CODES = ("7495", "7498", "7499", "7812")
-KAZAKHSTAN = ("76", "77")  # it shares the country code of Russia, not its prices
+KAZAKHSTAN = ("77",)  # it shares the country code of Russia, not its prices
 
 
 class Carrier(NamedTuple):
@@ -199,7 +199,7 @@ def _large(prefix: str, price: int) -> Iterator[Row]:
 
 
 def _specials() -> Iterator[Row]:
-    """Prices that hang on the place, on what the call came in by, or on the day; and those that are not for calls out."""
+    """Prices that hang on the place, on what the call came in by, or on the day; those of calls in, of recordings."""
     for year, price in (("2025", 2_000_000), ("2027", 3_300_000)):
         yield from _calls(f"R-SMALL-{year}", "7", price, steps=((0, 60),))
         yield from _calls(f"R-SMALL-{year}", "79", price, steps=((0, 60),))

@@ -1,19 +1,27 @@
 """An hour of the sample operator's traffic as event files: what its switches and its office would have sent.
 
 The files follow one another, and in them the events of all kinds, in the order of their arrival. The traffic is made as
-it is written: what has still to come (the CDRs of running calls, above all) waits in a heap. `calls.py` makes up the
-calls; here they are spread over the hour, mixed, and written.
+it is written: what has still to come (the CDRs of running calls, above all) waits in a heap. `calls.py`,
+`denials.py` and `office.py` make scenarios up; here they are spread over the hour, mixed, and written.
 """
 
 import gzip
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import TracebackType
+from typing import BinaryIO
 
-from connectors.sample.calls import Calls
+from connectors.sample.arrivals import Arrivals
+from connectors.sample.calls import QUIRKS, Calls
 from connectors.sample.catalogue import Catalogue, Weighted
+from connectors.sample.clientele import Clientele
+from connectors.sample.denials import Denials
+from connectors.sample.office import Office
 from connectors.sample.spoiled import spoiled_lines
+from schemas.events import FORWARDING
 from schemas.times import SECOND_US, to_datetime, to_us
 
 SLICE_SECONDS = 900
@@ -26,21 +34,8 @@ ATTEMPTS = {
     "inbound": 250.0,
     "intra_office": 60.0,
     "emergency": 1.0,
-    "to_nobodys_number": 60.0,
-    "to_unknown_number": 4.0,
-    "to_held_number_without_account": 3.0,
-    "bad_number": 3.0,
-    "unknown_account": 3.0,
-    "closed_account": 4.0,
-    "blocked_account": 10.0,
-    "crowded_account": 6.0,
-    "locked": 8.0,
-    "locked_through_the_only_provider": 2.0,
-    "no_wholesale_price": 3.0,
-    "no_retail_price": 3.0,
-    "no_margin": 3.0,
-    "no_money": 12.0,
-    "little_money": 3.0,
+    "of_the_poor": 3.0,
+    # Quirks of outgoing calls.
     "extended": 4.0,
     "late": 1.0,
     "lost": 1.0,
@@ -48,6 +43,21 @@ ATTEMPTS = {
     "id_reused": 1.0,
     "released": 4.0,
     "through_unknown_provider": 0.5,
+    # Denied.
+    "bad_number": 3.0,
+    "nobodys_number": 60.0,
+    "unknown_number": 4.0,
+    "held_number": 3.0,
+    "unknown_account": 3.0,
+    "closed_account": 4.0,
+    "blocked_account": 10.0,
+    "crowded": 6.0,
+    "locked": 8.0,
+    "locked_through_the_only_provider": 2.0,
+    "no_wholesale_price": 3.0,
+    "no_retail_price": 3.0,
+    "no_margin": 3.0,
+    "no_money": 12.0,
 }
 
 # What comes beside the attempts, and how many to a thousand of them.
@@ -56,13 +66,17 @@ BESIDE = {
     "top_up": 1.0,
     "write_off": 2.0,
     "critical_write_off": 0.3,
+    "exhausting_write_off": 0.2,
     "block_and_unblock": 0.6,
     "close": 0.1,
-    "command_for_nobody": 0.1,
+    "payment_of_nobody": 0.1,
     "recording": 20.0,
-    "cdr_without_attempt": 0.7,
+    "without_attempt": 0.7,
 }
-_OFTEN = 1000 / sum(BESIDE.values())
+_BESIDE_SHARE = sum(BESIDE.values()) / 1000
+
+_BY_CALLS = ("outgoing", "inbound", "intra_office", "emergency", "of_the_poor", "recording")
+_BY_OFFICE = tuple(kind for kind in BESIDE if kind not in ("recording", "without_attempt"))
 
 
 def write_traffic(
@@ -83,38 +97,55 @@ def write_traffic(
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = Random(f"{seed} traffic")
-    start_us = to_us(start)
-    calls = Calls(Catalogue(reference, start[:10], rng), rng, f"{seed}")
-    with _Slices(folder, start_us, start_us + seconds * SECOND_US) as slices:
-        for arrival_us, line in _events(calls, rng, start_us, seconds * SECOND_US, attempts):
+    start_us, length_us = to_us(start), seconds * SECOND_US
+    clientele = Clientele(Catalogue(reference, start[:10], rng), rng)
+    with _Slices(folder, start_us, start_us + length_us) as slices:
+        for arrival_us, line in _events(clientele, str(seed), start_us, length_us, attempts):
             slices.write(arrival_us, line)
     return slices.paths
 
 
-def _events(calls: Calls, rng: Random, start_us: int, length_us: int, attempts: int) -> Iterator[tuple[int, bytes]]:
-    """Arrival and JSON of each event, in the order of arrival."""
+def _events(
+    clientele: Clientele, name: str, start_us: int, length_us: int, attempts: int
+) -> Iterator[tuple[int, bytes]]:
+    """Arrival and line of each event, in the order of arrival."""
+    rng = clientele.rng
+    arrivals = Arrivals(name)
+    make = _makers(clientele, arrivals)
     certain = _certain(attempts)
-    mix = Weighted(list(ATTEMPTS), ATTEMPTS.values())
-    beside = Weighted(list(BESIDE), BESIDE.values())
-    spoiled = spoiled_lines(start_us)
+    mix, beside = Weighted(list(ATTEMPTS), ATTEMPTS.values()), Weighted(list(BESIDE), BESIDE.values())
+    spoiled = deque(spoiled_lines(start_us))
+    spoiled_each = max(1, attempts // (len(spoiled) + 1))
     for i in range(attempts):
         # Evenly spread with a jitter: in order of itself, so that nothing needs to be sorted.
         now_us = start_us + int((i + rng.random()) * length_us) // attempts // 1000 * 1000
-        yield from calls.due(now_us)
-        kind = certain.get(i) or (mix.draw(rng) if rng.random() * _OFTEN >= 1 else beside.draw(rng))
-        while kind in BESIDE:
-            calls.make(kind, now_us)
-            kind = mix.draw(rng)
-        calls.make(kind, now_us)
-        if i * len(spoiled) // attempts != (i + 1) * len(spoiled) // attempts:
-            calls.send_raw(spoiled[i * len(spoiled) // attempts], now_us)
-    yield from calls.due(None)
+        yield from arrivals.due(now_us)
+        kind = certain.get(i)
+        if kind in BESIDE or rng.random() < _BESIDE_SHARE:
+            make[kind if kind in BESIDE else beside.draw(rng)](now_us)
+        make[kind if kind in ATTEMPTS else mix.draw(rng)](now_us)
+        if spoiled and i % spoiled_each == spoiled_each - 1:
+            arrivals.send_line(spoiled.popleft(), now_us)
+    yield from arrivals.due(None)
+
+
+def _makers(clientele: Clientele, arrivals: Arrivals) -> dict[str, Callable[[int], None]]:
+    """Scenario → what makes it up from a moment (µs) on."""
+    rng = clientele.rng
+    calls = Calls(clientele, arrivals, rng)
+    denials, office = Denials(clientele, calls, arrivals, rng), Office(clientele, arrivals, rng)
+    makers: dict[str, Callable[[int], None]] = {"forwarding": partial(calls.outgoing, service=FORWARDING)}
+    makers |= {kind: getattr(calls, kind) for kind in _BY_CALLS}
+    makers |= {quirk: partial(calls.outgoing, quirk=quirk) for quirk in QUIRKS}
+    makers |= {kind: getattr(office, kind) for kind in _BY_OFFICE}
+    makers |= {kind: getattr(denials, kind) for kind in ATTEMPTS if kind not in makers}
+    return makers
 
 
 def _certain(attempts: int) -> dict[int, str]:
     """Attempt → scenario that it must be, so that short traffic has everything too."""
     # An account with two calls at once is crowded from the third attempt on, one that it has just filled.
-    kinds = [*ATTEMPTS, *["crowded_account"] * 4, *BESIDE]
+    kinds = [*ATTEMPTS, *["crowded"] * 4, *BESIDE]
     return {i * attempts // len(kinds): kind for i, kind in enumerate(kinds)}
 
 
@@ -127,6 +158,7 @@ class _Slices:
         self._end_us = end_us
         self._next_us = start_us
         self._lines: list[bytes] = []
+        self._raw: BinaryIO | None = None
         self._file: gzip.GzipFile | None = None
 
     def write(self, arrival_us: int, line: bytes) -> None:
@@ -142,7 +174,8 @@ class _Slices:
         path = self._folder / f"traffic-{to_datetime(self._next_us):%Y%m%dT%H%M%SZ}.jsonl.gz"
         self.paths.append(path)
         # Neither name nor time in the header: the same traffic is the same bytes.
-        self._file = gzip.GzipFile(filename="", fileobj=path.open("wb"), mode="wb", compresslevel=3, mtime=0)
+        self._raw = path.open("wb")
+        self._file = gzip.GzipFile(filename="", fileobj=self._raw, mode="wb", compresslevel=3, mtime=0)
         self._next_us += SLICE_SECONDS * SECOND_US
 
     def _flush(self) -> None:
@@ -153,11 +186,10 @@ class _Slices:
     def close(self) -> None:
         """Finishes the file that is open."""
         self._flush()
-        if self._file is not None:
-            raw = self._file.fileobj
+        if self._file is not None and self._raw is not None:
             self._file.close()
-            raw.close()
-            self._file = None
+            self._raw.close()
+            self._file = self._raw = None
 
     def __enter__(self) -> "_Slices":
         return self
