@@ -168,6 +168,7 @@ class Tariff:
         """The steps that cover a call of `seconds`, as runs of equal steps."""
         second = 0
         variant = self.first_variant(answered_us, setup_us)
+        run: Run | None = None
         while second < seconds:
             if self._schedule is None:
                 band_ends_in = NO_END
@@ -179,8 +180,16 @@ class Tariff:
             tier = variant.tier_at(second)
             limit = min(seconds, tier.until_second, band_ends_in)
             steps = -((second - limit) // tier.step_seconds)
-            yield Run(variant, tier, second, steps)
+            if run is not None and run.tier is tier and run.variant is variant:
+                # A schedule sees no further than a day ends, a bill does not show it.
+                run = run._replace(steps=run.steps + steps)
+            else:
+                if run is not None:
+                    yield run
+                run = Run(variant, tier, second, steps)
             second += steps * tier.step_seconds
+        if run is not None:
+            yield run
 
     def total(self, answered_us: int, setup_us: int, seconds: int) -> int:
         """Numerator of what a call of `seconds` costs, after minimum and maximum."""

@@ -24,7 +24,7 @@ CONTRACT_VERSION = "1.0.0"
 
 FOLDER = Path(__file__).parent / "generated"
 
-JsonValue: TypeAlias = "str | int | bool | None | list[JsonValue] | dict[str, JsonValue]"
+JsonValue: TypeAlias = "str | int | bool | list[JsonValue] | dict[str, JsonValue] | None"
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 PUBLIC = tuple(topic for topic in topics.ALL if topic.carries is not None)

@@ -29,7 +29,7 @@ class NumberNcv(Record, frozen=True, tag_field="type", tag="number_ncv"):
     """
 
     number: str
-    day: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    day: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     calls: int
     unique_callers: int
     first_at: Moment

@@ -1,9 +1,14 @@
 """Money and rates as text: decimal strings in files, integer micro-units inside. No float anywhere."""
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Context, Decimal, Inexact
 
 UNIT_MICROS = 1_000_000
 MAX_MICROS = 2**63 - 1
+
+_PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
+_EXACT = Context(prec=60, traps=[Inexact])
+"""Decimal's usual 28 digits would round a text of more of them."""
 
 
 def to_micros(text: str) -> int:
@@ -11,16 +16,15 @@ def to_micros(text: str) -> int:
 
     Raises ValueError when the text is no plain decimal number, has more than six decimals, or does not fit 64 bits.
     """
+    if not _PLAIN.fullmatch(text) or len(text) > 50:
+        raise ValueError(f'{text[:60]!r} is not an amount of money; write it as "12.50"')
+    amount = Decimal(text)
     try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f'{text!r} is not a number; write money as "12.50"') from None
-    if not amount.is_finite():
-        raise ValueError(f'{text!r} is not an amount of money; write it as "12.50"')
-    if abs(amount.adjusted()) > 30:
-        raise ValueError(f"{text!r} is too large or too small for money")
-    micros = amount * UNIT_MICROS
-    if micros != micros.to_integral_value():
+        micros = _EXACT.multiply(amount, Decimal(UNIT_MICROS))
+        whole = micros == micros.to_integral_value()
+    except Inexact:
+        whole = False
+    if not whole:
         raise ValueError(f"{text!r} has more than six decimals; money is kept in millionths")
     if abs(micros) > MAX_MICROS:
         raise ValueError(f"{text!r} is too large: money has 64 bits")

@@ -12,8 +12,8 @@ from schemas.facts import AccountStatus
 from schemas.rated import Rounding
 from schemas.words import Id, Micros, Moment, Record, Text
 
-Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-Mask = Annotated[str, Meta(pattern=r"^\d{0,15}$")]
+Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+Mask = Annotated[str, Meta(pattern=r"^[0-9]{0,15}$")]
 NumberStatus = Literal["free", "reserved", "in_use", "archive"]
 Saleable = Literal["depends_on_ncv", "forced_yes", "no"]
 
@@ -124,7 +124,7 @@ class Lock(Record, frozen=True, tag_field="type", tag="lock"):
 
     lock_id: Id
     kind: Literal["prefix", "number"]
-    digits: Annotated[str, Meta(pattern=r"^\d{1,15}$")]
+    digits: Annotated[str, Meta(pattern=r"^[0-9]{1,15}$")]
     account_id: Id | None
     provider_id: Id | None
     author: str
@@ -135,7 +135,7 @@ class Lock(Record, frozen=True, tag_field="type", tag="lock"):
 class Number(Record, frozen=True, tag_field="type", tag="number"):
     """A DID number of the operator's capacity. `fmtn`: its unwanted calls do not count (§1.4)."""
 
-    number: Annotated[str, Meta(pattern=r"^\d{1,15}$")]
+    number: Annotated[str, Meta(pattern=r"^[0-9]{1,15}$")]
     status: NumberStatus
     account_id: Id | None
     place: str | None

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 a check found something, 2 bad use or bad input (the reaso
 """
 
 import gc
+import importlib.metadata
 import json
 import sys
 import zoneinfo
@@ -26,11 +27,12 @@ SHOWN_ERRORS = 50
 app = cyclopts.App(
     name="tollgate",
     help="Call control and rating for a telephony operator.",
+    version=importlib.metadata.version("tollgate"),
     version_flags=["--version"],
     error_console=Console(stderr=True),
 )
-out = Console()
-err = Console(stderr=True, highlight=False)
+out = Console(emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)  # `:100:` is a line's number
 
 
 class Refused(Exception):
@@ -43,7 +45,7 @@ def main() -> NoReturn:
     gc.set_threshold(50_000, 20, 100)
     # Time zones come from the pinned package: the same call costs the same on every machine.
     zoneinfo.reset_tzpath(())
-    from connectors.cli import commands  # noqa: F401, PLC0415  registers them
+    from connectors.cli import commands  # noqa: F401  registers them
 
     try:
         code = app(exit_on_error=False, print_error=True, result_action="return_value")

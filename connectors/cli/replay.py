@@ -21,7 +21,7 @@ from schemas.times import to_us
 
 @app.command
 def replay(
-    *files: Path,
+    *files: Annotated[Path, cyclopts.Parameter(allow_leading_hyphen=True)],
     reference: Annotated[Path, cyclopts.Parameter(help="Folder of CSV files with accounts, prices, locks.")],
     out: Annotated[Path, cyclopts.Parameter(help="Folder for the results; made if it is not there.")],
     workers: Annotated[int, cyclopts.Parameter(help=f"Processes, 1 to {PARTITIONS}.")] = 1,
@@ -32,6 +32,10 @@ def replay(
     """Replay event files (.jsonl, .gz, .zst; - is standard input), in their order, and write what the engine says."""
     if not files:
         raise Refused("name at least one event file, or - for standard input")
+    for path in files:
+        # A file may begin with a hyphen only if it is the standard input.
+        if path != STANDARD_INPUT and str(path).startswith("-"):
+            raise Refused(f"Unknown option: {path}")
     engine = settings()
     # All that can be refused is refused before the tables are read, which may take seconds.
     from_us, until_us = _moment("--from", from_), _moment("--to", to)

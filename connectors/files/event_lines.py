@@ -7,9 +7,10 @@ first partition of `call-attempts`, where the worker rejects it.
 
 import gzip
 import sys
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 import zstandard
@@ -118,14 +119,19 @@ class EventFile:
         return self._raw.tell() if self.size else 0
 
     def lines(self) -> Iterator[bytes]:
-        """The lines without their ends. Raises OSError, EOFError or ZstdError when a compressed file is broken."""
-        if self.path.suffix == ".gz":
-            source = cast(BinaryIO, gzip.GzipFile(fileobj=self._raw))
-        elif self.path.suffix == ".zst":
-            source = cast(BinaryIO, zstandard.ZstdDecompressor().stream_reader(self._raw, read_across_frames=True))
-        else:
-            source = self._raw
-        yield from _lines(source)
+        """The lines without their ends. Raises OSError that names the file when a compressed one is broken."""
+        try:
+            yield from _lines(self._blocks())
+        except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
+            raise OSError(f"{self.path}: {error}") from None
+
+    def _blocks(self) -> Iterator[bytes]:
+        if self.path.suffix == ".zst":
+            yield from _decompressed(self._raw)
+            return
+        source = gzip.GzipFile(fileobj=self._raw) if self.path.suffix == ".gz" else self._raw
+        while block := source.read(1 << 20):
+            yield block
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -133,9 +139,24 @@ class EventFile:
             self._raw.close()
 
 
-def _lines(source: BinaryIO) -> Iterator[bytes]:
+def _decompressed(source: BinaryIO) -> Iterator[bytes]:
+    """The frames of a .zst. Raises EOFError when the last is cut off: the library's reader takes that for an end."""
+    frame = None
+    while block := source.read(1 << 16):
+        while block:
+            if frame is None:
+                frame = zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(block)
+            block = b""
+            if frame.eof:
+                block, frame = frame.unused_data, None
+    if frame is not None:
+        raise EOFError("compressed file ended before the end of its last frame")
+
+
+def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
     rest = b""
-    while block := source.read(1 << 20):
+    for block in blocks:
         lines = (rest + block).split(b"\n")
         rest = lines.pop()
         yield from lines
