@@ -33,6 +33,9 @@ class Call(Struct, gc=False):
     counted: bool
     """Whether it counts among its account's running calls."""
     extensions: tuple[Extension, ...] = ()
+    tariff_plan_id: str | None = None
+    place: str | None = None
+    """Those of the account at set-up, if it was known: a call keeps them whatever the account moves to."""
     offer: Offer | None = None
     """What was offered at set-up, as long as the call has not been restored: a shorter way to its prices."""
 

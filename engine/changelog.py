@@ -26,10 +26,12 @@ PRESENT = b"\x01"
 
 
 class CallRecord(Struct, frozen=True, gc=False):
-    """An attempt and its answer, as it was published."""
+    """An attempt and its answer, as it was published, and the plan and place that its price depended on."""
 
     attempt: CallAttempt
     decision: bytes
+    tariff_plan_id: str | None
+    place: str | None
 
 
 class HoldRecord(Struct, frozen=True, gc=False, array_like=True):

@@ -150,9 +150,7 @@ def decide(
             _explain_no_route(offer, attempt, context, account.tariff_plan_id, reasons)
 
     prices = (offer.retail_prices if offer is not None else ()) if price is None else (price,)
-    cap = settings.max_call_seconds
-    if attempt.requested_seconds is not None and attempt.requested_seconds < cap:
-        cap = attempt.requested_seconds
+    cap = _cap(settings, attempt)
     granted = Grant(cap, 0)
     if prices:
         available = available_micros(state, account)
@@ -169,12 +167,13 @@ def decide(
             )
         )
         if not granted.seconds:
-            reasons.append(_short_of_money(state, account, granted.amount_micros))
+            reasons.append(_short_of_money(state, account, available, granted.amount_micros))
     else:
         checks.append(_MONEY_SKIPPED)
 
     if reasons:
         return _denied(reference, attempt, tuple(reasons), tuple(checks)), offer
+    assert offer is None or offer.routes, "allowed without a way out"
     expires_us = at_us + (granted.seconds + settings.hold_grace_seconds) * SECOND_US
     decision = CallDecision(
         attempt.attempt_id,
@@ -210,11 +209,12 @@ def extend(
     reasons: list[Reason] = []
     checks = list(_ACCOUNT_FINE)
     if state.status != "active":
-        _check_status(state, reasons, checks, charged=bool(prices))
+        routed = call.attempt.service in settings.routed_services
+        charged = routed or any(_costs(price, call.at_us, percent) for price in prices)
+        _check_status(state, reasons, checks, charged=charged)
     checks += (_CALLS_SKIPPED, _LOCKS_SKIPPED, _WHOLESALE_SKIPPED, _RETAIL_SKIPPED, _MARGIN_SKIPPED)
 
-    slice_seconds = min(call.attempt.requested_seconds or settings.max_call_seconds, settings.max_call_seconds)
-    cap = request.used_seconds + slice_seconds
+    cap = request.used_seconds + _cap(settings, call.attempt)
     granted = Grant(cap, 0)
     if prices:
         available = available_micros(state, account) + call.hold_micros
@@ -232,7 +232,7 @@ def extend(
                 )
                 for price in prices
             )
-            reasons.append(_short_of_money(state, account, needed))
+            reasons.append(_short_of_money(state, account, available, needed))
         checks.append(
             Check(
                 "money",
@@ -270,6 +270,37 @@ def extend(
     )
 
 
+def extend_emergency(
+    settings: EngineSettings, reference: Reference, request: CallExtension, call: Call
+) -> CallDecision:
+    """An emergency call goes on as it began: free, whatever has become of the account (D30)."""
+    return CallDecision(
+        attempt_id=request.attempt_id,
+        switch_id=request.switch_id,
+        at=request.at,
+        account_id=request.account_id,
+        allow=True,
+        max_seconds=max(call.granted_seconds, request.used_seconds + _cap(settings, call.attempt)),
+        hold_micros=0,
+        hold_expires_at=None,
+        routes=(),
+        retail=None,
+        reason=None,
+        reasons=(),
+        checks=_EMERGENCY_CHECKS,
+        reference_version=reference.version,
+        extension=len(call.extensions) + 1,
+        emergency=True,
+    )
+
+
+def _cap(settings: EngineSettings, attempt: CallAttempt) -> int:
+    """The longest that may be granted at a time."""
+    if attempt.requested_seconds is None:
+        return settings.max_call_seconds
+    return min(attempt.requested_seconds, settings.max_call_seconds)
+
+
 def _emergency(settings: EngineSettings, reference: Reference, attempt: CallAttempt) -> CallDecision:
     return CallDecision(
         attempt_id=attempt.attempt_id,
@@ -277,7 +308,7 @@ def _emergency(settings: EngineSettings, reference: Reference, attempt: CallAtte
         at=attempt.at,
         account_id=attempt.account_id,
         allow=True,
-        max_seconds=settings.max_call_seconds,
+        max_seconds=_cap(settings, attempt),
         hold_micros=0,
         hold_expires_at=None,
         routes=(),
@@ -415,11 +446,11 @@ def _grant(prices: tuple[Price, ...], at_us: int, available: int, cap: int, perc
     )
 
 
-def _short_of_money(state: AccountState, account: Account, needed_micros: int) -> InsufficientFunds:
+def _short_of_money(state: AccountState, account: Account, available: int, needed_micros: int) -> InsufficientFunds:
     return InsufficientFunds(
         balance_micros=state.balance_micros,
         held_micros=state.held_micros,
         credit_limit_micros=account.credit_limit_micros,
-        available_micros=available_micros(state, account),
+        available_micros=available,
         needed_micros=needed_micros,
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from engine.prefixes import PrefixTable
 from schemas.decisions import ASK_MANAGER, LockFound, LockReason
 from schemas.reference import Lock
+from schemas.times import to_text, to_us
 
 
 def found(lock: Lock) -> LockFound:
@@ -20,7 +21,8 @@ def found(lock: Lock) -> LockFound:
         scope="global" if lock.account_id is None else "account",
         provider_id=lock.provider_id,
         author=lock.author,
-        created_at=lock.created_at,
+        # In one form, so that texts compare as the moments do.
+        created_at=to_text(to_us(lock.created_at)),
         why=lock.reason,
         ask=lock.author or ASK_MANAGER,
     )

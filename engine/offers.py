@@ -227,14 +227,15 @@ class Offers:
         retail.sort(key=lambda ranked: ranked[0])
 
         allowed = [way for way in wholesale.ranked if way[0].terms.provider_id not in banned]
-        routes = _routes(allowed, [price for _, price in retail], at_us, percent)
+        prices = [price for _, price in retail]
+        routes = _routes(allowed, prices, at_us, percent)
+        unlocked = routes if not banned else _routes(wholesale.ranked, prices, at_us, percent)
         open_retail = next((price for _, price in retail if price.terms.provider_id is None), None)
-        if wholesale.ranked:
-            # Locks aside: does any provider with a price have one to be sold for?
-            no_retail = not routes and not _routes(wholesale.ranked, [price for _, price in retail], at_us, percent)
-        else:
-            no_retail = open_retail is None
+        # Locks aside: does any provider with a price have one to be sold for?
+        no_retail = not unlocked if wholesale.ranked else open_retail is None
 
+        # Locks took the last provider, or the last that the call may be sold through.
+        taken = bool(wholesale.ranked) and (not allowed or (not routes and bool(unlocked)))
         no_margin = None
         plan = None if plan_id is None else self._plans[plan_id].plan
         losing = bool(routes) and all(route.loses for route in routes)
@@ -258,7 +259,7 @@ class Offers:
             no_wholesale=not wholesale.ranked,
             no_retail=plan is not None and no_retail,
             no_margin=no_margin,
-            banned=bool(wholesale.ranked) and not allowed,
+            banned=taken,
             negative_margin=any(route.loses for route in routes),
             checks=(
                 wholesale.check,

@@ -35,7 +35,7 @@ from engine.changelog import (
     decode_seen,
 )
 from engine.days import CivilDays
-from engine.decisions import decide, extend
+from engine.decisions import decide, extend, extend_emergency
 from engine.ncv import Counter, normalised
 from engine.offers import Offer
 from engine.prices import Context, Price
@@ -154,7 +154,7 @@ class Partition:
         account, state = self._account(attempt.account_id)
         decision, offer = decide(self.settings, self.reference, attempt, at_us, account, state)
         published = self._publish(topics.CALL_DECISIONS.name, attempt.attempt_id, decision)
-        self._apply_decision(attempt, decision, offer, published, at_us, now_us, state)
+        self._apply_decision(attempt, decision, offer, published, at_us, now_us, account, state)
         return None
 
     def _on_extension(self, request: CallExtension, now_us: int) -> Refusal | None:
@@ -172,18 +172,15 @@ class Partition:
         if call.attempt.account_id != request.account_id:
             return refuse("account_mismatch", f"the attempt's account is {call.attempt.account_id!r}")
         account, state = self._account(request.account_id)
-        if call.phase != "running" or account is None or state is None:
+        if call.phase != "running":
             return refuse("attempt_ended", f"attempt_id {request.attempt_id!r}: {call.phase}")
-        decision = extend(
-            self.settings,
-            self.reference,
-            request,
-            call,
-            self._retail_prices(call, account),
-            self._percent(call),
-            account,
-            state,
-        )
+        if call.decision.emergency is True:
+            decision = extend_emergency(self.settings, self.reference, request, call)
+        else:
+            assert account is not None, "a running call has an account"
+            assert state is not None, "a running call has an account"
+            prices, percent = self._retail_prices(call), self._percent(call)
+            decision = extend(self.settings, self.reference, request, call, prices, percent, account, state)
         self._apply_extension(request, decision, call, state, now_us)
         self._publish(topics.CALL_DECISIONS.name, request.attempt_id, decision)
         return None
@@ -251,6 +248,7 @@ class Partition:
         published: bytes,
         at_us: int,
         now_us: int,
+        account: Account | None,
         state: AccountState | None,
     ) -> None:
         allowed = decision.allow
@@ -267,11 +265,13 @@ class Partition:
             now_us,
             counted,
             (),
+            None if account is None else account.tariff_plan_id,
+            attempt.place or (None if account is None else account.place),
             offer,
         )
         self.calls[attempt.attempt_id] = call
         self._changed_calls[attempt.attempt_id] = call
-        self._change(CALL, attempt.attempt_id, CallRecord(attempt, published))
+        self._change(CALL, attempt.attempt_id, CallRecord(attempt, published, call.tariff_plan_id, call.place))
         self._forget.append((now_us, CALL, attempt.attempt_id))
         if allowed:
             heappush(self._expiries, (expires_us, attempt.attempt_id))
@@ -290,11 +290,11 @@ class Partition:
         sums.allowed += allowed
 
     def _apply_extension(
-        self, request: CallExtension, decision: CallDecision, call: Call, state: AccountState, now_us: int
+        self, request: CallExtension, decision: CallDecision, call: Call, state: AccountState | None, now_us: int
     ) -> None:
         call.extensions = (*call.extensions, Extension(request, decision))
         call.last_us = now_us
-        if call.counted:
+        if call.counted and state is not None:
             state.held_micros += decision.hold_micros - call.hold_micros
             state.touched_us = now_us
             self._touched[state.account_id] = state
@@ -507,7 +507,19 @@ class Partition:
             elif kind == CALL:
                 record = decode_call(value)
                 decision = decode_decision(record.decision)
-                self.calls[name] = Call(record.attempt, decision, 0, "denied", 0, 0, 0, 0, counted=False)
+                self.calls[name] = Call(
+                    record.attempt,
+                    decision,
+                    0,
+                    "denied",
+                    0,
+                    0,
+                    0,
+                    0,
+                    counted=False,
+                    tariff_plan_id=record.tariff_plan_id,
+                    place=record.place,
+                )
             elif kind == HOLD:
                 holds[name] = decode_hold(value)
             elif kind == CDR:
@@ -602,15 +614,16 @@ class Partition:
             return refuse("too_early", f"{to_text(at_us)} is ahead of its record's time {to_text(now_us)}")
         return None
 
-    def _retail_prices(self, call: Call, account: Account) -> tuple[Price, ...]:
+    def _retail_prices(self, call: Call) -> tuple[Price, ...]:
         """The prices that the call's routes are sold at, as of its set-up."""
         attempt = call.attempt
-        context = Context(attempt.service, attempt.place or account.place, attempt.incoming_service)
+        assert call.tariff_plan_id is not None, "a call of an unknown account runs"
+        context = Context(attempt.service, call.place, attempt.incoming_service)
         found: dict[int, Price] = {}
         for provider_id in (*[route.provider_id for route in call.decision.routes],) or (None,):
             price = self.reference.offers.retail(
                 attempt.called,
-                account.tariff_plan_id,
+                call.tariff_plan_id,
                 context,
                 call.at_us,
                 provider_id,

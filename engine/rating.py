@@ -70,7 +70,8 @@ def rate(
     state: AccountState | None,
 ) -> RatedCdr | Refusal:
     """The rated CDR. `call` is its attempt's; `account` and `state` those of its account id; None where unknown."""
-    if cdr.account_id is not None and (account is None or state is None):
+    emergency = cdr.called in settings.emergency_numbers
+    if cdr.account_id is not None and (account is None or state is None) and not emergency:
         return refuse("unknown_account", f"account_id {cdr.account_id!r} is not in the reference data")
     if call is not None and call.attempt.account_id != cdr.account_id:
         return refuse(
@@ -79,7 +80,6 @@ def rate(
         )
     if cdr.provider_id is not None and cdr.provider_id not in reference.providers:
         return refuse("unknown_provider", f"provider_id {cdr.provider_id!r} is not in the reference data")
-    emergency = cdr.called in settings.emergency_numbers
     if account is None and times.answered_us is not None and not emergency:
         return refuse("unknown_account", "an answered call needs an account_id: nobody can be charged for it")
 
@@ -136,7 +136,11 @@ def _charges(
     asked = cdr if call is None or call.attempt.service != cdr.service else call.attempt
     setup_us = times.started_us if call is None else call.at_us
     version = NO_END if call is None else call.decision.reference_version
-    context = Context(asked.service, asked.place or account.place, asked.incoming_service)
+    # So do the plan and the place of that moment.
+    pinned = call is not None and call.tariff_plan_id is not None
+    plan_id = call.tariff_plan_id if call is not None and call.tariff_plan_id is not None else account.tariff_plan_id
+    place = call.place if call is not None and asked is call.attempt and pinned else asked.place or account.place
+    context = Context(asked.service, place, asked.incoming_service)
     routed = asked.service in settings.routed_services
     answered = times.answered_us is not None
 
@@ -149,16 +153,22 @@ def _charges(
                     _retail_charge(reference, route.retail, times, setup_us, asked.service, account),
                     _charge(route.wholesale, times, setup_us),
                 )
-    sold = reference.offers.retail(asked.called, account.tariff_plan_id, context, setup_us, cdr.provider_id, version)
+    offers = reference.offers
+    sold = offers.retail(asked.called, plan_id, context, setup_us, cdr.provider_id, version)
+    if sold is None:
+        # What was not priced then may be priced by now, and the CDR have been submitted again for it.
+        sold = offers.retail(asked.called, plan_id, context, setup_us, cdr.provider_id)
     if sold is None and routed and answered:
         return refuse(
             "no_retail_price",
-            f"plan {account.tariff_plan_id} has no price for {asked.called}, service {asked.service}, place "
+            f"plan {plan_id} has no price for {asked.called}, service {asked.service}, place "
             f"{context.place or 'any'}: ask marketing, then submit the CDR again",
         )
     bought: Price | None = None
     if cdr.provider_id is not None:
-        bought = reference.offers.wholesale(asked.called, context, setup_us, cdr.provider_id, version)
+        bought = offers.wholesale(asked.called, context, setup_us, cdr.provider_id, version)
+        if bought is None:
+            bought = offers.wholesale(asked.called, context, setup_us, cdr.provider_id)
         if bought is None and routed and answered:
             return refuse(
                 "no_wholesale_price",

@@ -42,14 +42,16 @@ some = settings(max_examples=150, deadline=None)
 @st.composite
 def bands(draw: st.DrawFn) -> tuple[model.BandModel, ...]:
     minutes = st.sampled_from((0, 60, 120, 130, 180, 1320, 1439)) | st.integers(0, 1439)
+    weekdays: st.SearchStrategy[tuple[int, ...]] = st.sampled_from(((), (), (6, 7), (1, 2, 3, 4), (2,)))
+    dates: st.SearchStrategy[tuple[str, ...]] = st.sampled_from(((), (), ("--01-01",), ("2026-10-25", "2026-03-29")))
     return tuple(
         model.BandModel(
             f"b{index}",
             draw(minutes),
             draw(minutes | st.just(1440)),
             draw(st.sampled_from(ZONES)),
-            draw(st.sampled_from(((), (), (6, 7), (1, 2, 3, 4), (2,)))),
-            draw(st.sampled_from(((), (), ("--01-01",), ("2026-10-25", "2026-03-29")))),
+            draw(weekdays),
+            draw(dates),
             draw(st.integers(0, 2)),
         )
         for index in range(draw(st.integers(0, 3)))

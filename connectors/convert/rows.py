@@ -72,6 +72,7 @@ def _fields(text: str, tail: list[tuple[int, str]], size: int, delimiter: str, q
         return "the row holds NUL bytes: the file was damaged there, as by a power cut; take the row from a backup"
     quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     try:
-        return next(csv.reader([whole], delimiter=delimiter, quotechar=quote or None, quoting=quoting, strict=True))
+        reader = csv.reader([whole], delimiter=delimiter, quotechar=quote or None, quoting=quoting, strict=True)  # type: ignore[arg-type]  # a constant of csv
+        return next(reader)
     except csv.Error as error:
         return f"the row can't be split into fields ({error}); was it cut off, or a quote not doubled?"
