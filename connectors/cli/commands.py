@@ -1,5 +1,5 @@
 """All commands; importing this module registers them."""
 
-from connectors.cli import check, config, replay
+from connectors.cli import check, config, convert, demo, replay
 
-__all__ = ["check", "config", "replay"]
+__all__ = ["check", "config", "convert", "demo", "replay"]
