@@ -50,6 +50,7 @@ def demo(
         f"{len(tables.numbers):,} numbers, {len(tables.wholesale):,} wholesale prefixes in {reference}",
         markup=False,
         highlight=False,
+        soft_wrap=True,
     )
     results = folder / "results"
     summary = replay_with_progress(engine, tables, (*traffic, *switches), results)
@@ -59,7 +60,12 @@ def demo(
     denied = next(_denied_by_lock(results / "decisions.jsonl"), None)
     if denied is not None and denied.account_id is not None:
         found = check_lock(tables, number=_called(denied, (*traffic, *switches)), account_id=denied.account_id)
-        out.print(f"attempt {denied.attempt_id} to {found.number}: {found.verdict}", markup=False, highlight=False)
+        out.print(
+            f"attempt {denied.attempt_id} to {found.number}: {found.verdict}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     out.print(
         f"\nDecisions, rated CDRs, balances, NCV counters, notices and rejected events are in {results}.\n"
         "Ask on: tollgate check lock --reference "
@@ -67,6 +73,7 @@ def demo(
         f"        tollgate check tariff --reference {reference} --account 100200 '+381 11 411 20 60'",
         markup=False,
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -81,7 +88,7 @@ def _convert(format_: str, source: Path, target: Path, time_zone: str) -> Path:
             else:
                 file.write(encode(row) + b"\n")
                 good += 1
-    out.print(f"{source.name}: {good} CDRs", markup=False, highlight=False)
+    out.print(f"{source.name}: {good} CDRs", markup=False, highlight=False, soft_wrap=True)
     return target
 
 

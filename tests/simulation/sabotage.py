@@ -1,0 +1,226 @@
+"""The worker's pattern broken on purpose, one piece at a time: what the checks must notice, or they prove nothing.
+
+All of it is done from outside, by what a worker is given or by a worker derived from the real one.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from connectors.broker import Broker, Consumer, Message, OnChange, Producer, Record, TopicPartition
+from connectors.memory import MemoryBroker
+from connectors.worker import Worker
+from schemas import topics
+
+from .faults import PROCESS, Victim
+from .fleet import GROUP
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Sabotage:
+    """None at all: the real worker on the real broker. One object serves one run."""
+
+    worker: type[Worker] = Worker
+
+    def door(self, broker: MemoryBroker, name: str) -> Broker:
+        """The broker as the worker process of this name sees it."""
+        return broker
+
+
+class Door:
+    """Passes everything on to the broker."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self.broker = broker
+
+    async def partition_count(self, topic: str) -> int:
+        return await self.broker.partition_count(topic)
+
+    async def join(self, group: str, topics: Sequence[str], *, on_assigned: OnChange, on_revoked: OnChange) -> Consumer:
+        return await self.broker.join(group, topics, on_assigned=on_assigned, on_revoked=on_revoked)
+
+    async def producer(self, transactional_id: str) -> Producer:
+        return await self.broker.producer(transactional_id)
+
+    def read_to_end(self, partition: TopicPartition) -> AsyncIterator[Sequence[Record]]:
+        return self.broker.read_to_end(partition)
+
+
+class PassingProducer:
+    """Passes everything on to a producer."""
+
+    def __init__(self, producer: Producer) -> None:
+        self.producer = producer
+
+    async def begin(self) -> None:
+        await self.producer.begin()
+
+    def send(self, topic: str, partition: int, messages: Sequence[Message]) -> Awaitable[None]:
+        return self.producer.send(topic, partition, messages)
+
+    async def send_offsets(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
+        await self.producer.send_offsets(group, offsets)
+
+    async def commit(self) -> None:
+        await self.producer.commit()
+
+    async def abort(self) -> None:
+        await self.producer.abort()
+
+    async def close(self) -> None:
+        await self.producer.close()
+
+
+class WithoutFence(Sabotage):
+    """A transactional id of its own for each worker: nobody fences anybody.
+
+    The transactions of the dead are aborted all the same, as Kafka does after their time-out: what is left to notice
+    is the living who commit what is no longer theirs.
+    """
+
+    def __init__(self) -> None:
+        self._owners: dict[str, dict[str, Victim]] = {}
+
+    def door(self, broker: MemoryBroker, name: str) -> Broker:
+        owners = self._owners
+
+        class UnfencedDoor(Door):
+            async def producer(self, transactional_id: str) -> Producer:
+                known = owners.setdefault(transactional_id, {})
+                for other, victim in [*known.items()]:
+                    if victim.dead:
+                        await broker.producer(other)
+                        del known[other]
+                victim = PROCESS.get()
+                assert victim is not None
+                own = f"{transactional_id} of {name}"
+                known[own] = victim
+                return await broker.producer(own)
+
+        return UnfencedDoor(broker)
+
+
+class _Unmoved:
+    """A consumer that is not told to seek."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+
+    async def poll(self, max_records: int, timeout_seconds: float) -> dict[TopicPartition, list[Record]]:
+        return await self._consumer.poll(max_records, timeout_seconds)
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        return self._consumer.assignment()
+
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
+        self._consumer.pause(partitions)
+
+    def resume(self, partitions: Iterable[TopicPartition]) -> None:
+        self._consumer.resume(partitions)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Stays where it is."""
+
+    async def close(self) -> None:
+        await self._consumer.close()
+
+
+class WithoutSeek(Sabotage):
+    """After a restore the consumer goes on from where it is."""
+
+    class worker(Worker):  # noqa: N801 -- overrides the attribute of that name
+        async def _take(self, consumer: Consumer, partition: int) -> None:
+            await super()._take(_Unmoved(consumer), partition)
+
+
+class GroupOffset(Sabotage):
+    """The position is the group's offset, as it was when the partition was assigned: before the fence."""
+
+    def door(self, broker: MemoryBroker, name: str) -> Broker:
+        self._broker = broker
+        return broker
+
+    @property
+    def worker(self) -> type[Worker]:  # type: ignore[override]  # a class for each run, as it looks into its broker
+        sabotage = self
+
+        class TrustingWorker(Worker):
+            _offsets: dict[TopicPartition, int]
+
+            def _on_assigned(self, partitions: frozenset[TopicPartition]) -> None:
+                super()._on_assigned(partitions)
+                self._offsets = {place: sabotage._offset(place) for place in partitions}
+
+            async def _take(self, consumer: Consumer, partition: int) -> None:
+                await super()._take(consumer, partition)
+                next_offsets = self.tasks[partition].next_offsets
+                for topic in next_offsets:
+                    place = TopicPartition(topic, partition)
+                    next_offsets[topic] = self._offsets.pop(place, sabotage._offset(place))
+                    consumer.seek(place, next_offsets[topic])
+
+        return TrustingWorker
+
+    def _offset(self, place: TopicPartition) -> int:
+        return self._broker.committed_offset(GROUP, place) or 0
+
+
+class WithoutAwait(Sabotage):
+    """Nobody waits for what becomes of a batch before the commit."""
+
+    def door(self, broker: MemoryBroker, name: str) -> Broker:
+        class Careless(PassingProducer):
+            def send(self, topic: str, partition: int, messages: Sequence[Message]) -> Awaitable[None]:
+                self.producer.send(topic, partition, messages)
+                return _Done()
+
+        class CarelessDoor(Door):
+            async def producer(self, transactional_id: str) -> Producer:
+                return Careless(await broker.producer(transactional_id))
+
+        return CarelessDoor(broker)
+
+
+class _Done:
+    def __await__(self) -> "Iterator[None]":
+        return iter(())
+
+
+class OutsideTransaction(Sabotage):
+    """What is published goes out at once; only the changelog and the offsets are in the transaction."""
+
+    def door(self, broker: MemoryBroker, name: str) -> Broker:
+        class Hasty(PassingProducer):
+            def send(self, topic: str, partition: int, messages: Sequence[Message]) -> Awaitable[None]:
+                if topic == topics.ENGINE_STATE.name:
+                    return self.producer.send(topic, partition, messages)
+                broker.produce(topic, partition, messages)
+                return _Done()
+
+        class HastyDoor(Door):
+            async def producer(self, transactional_id: str) -> Producer:
+                return Hasty(await broker.producer(transactional_id))
+
+        return HastyDoor(broker)
+
+
+class _Amnesia(dict[_K, _V]):
+    """Finds nothing that it was told."""
+
+    def get(self, key: object, default: object = None) -> None:  # type: ignore[override]
+        return None
+
+    def __delitem__(self, key: _K) -> None:
+        self.pop(key, None)
+
+
+class WithoutIds(Sabotage):
+    """An engine that forgets the ids of CDRs and commands at once."""
+
+    class worker(Worker):  # noqa: N801 -- overrides the attribute of that name
+        async def _take(self, consumer: Consumer, partition: int) -> None:
+            await super()._take(consumer, partition)
+            engine = self.tasks[partition].engine
+            engine._seen_cdrs = _Amnesia(engine._seen_cdrs)
+            engine._seen_commands = _Amnesia(engine._seen_commands)
