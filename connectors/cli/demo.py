@@ -1,6 +1,6 @@
 """`tollgate demo`: an invented operator, an hour of its calls, and what the engine makes of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -33,18 +33,20 @@ def demo(
     folder: Annotated[Path, cyclopts.Parameter(help="Where all of it is put.")] = Path("build/demo"),
     attempts: Annotated[int, cyclopts.Parameter(help="Call set-ups in the hour.")] = 60_000,
     seed: Annotated[int, cyclopts.Parameter(help="Another seed, another hour.")] = 1,
-    once: Annotated[bool, cyclopts.Parameter(help="End after the summary.")] = True,
+    once: Annotated[bool, cyclopts.Parameter(help="End after the summary; so it does while nothing serves.")] = False,
 ) -> None:
     """Build a sample operator, replay an hour of its calls, and rate CDR files of an Asterisk and a FreeSWITCH."""
     reference, events = folder / "reference", folder / "events"
     write_reference(reference, seed=seed)
     traffic = write_traffic(events, reference, seed=seed, attempts=attempts)
-    switches = [
-        _convert("asterisk", _DATA / "asterisk-Master.csv", events / "asterisk.jsonl", "Europe/Moscow"),
-        _convert("freeswitch", _DATA / "freeswitch-cdr.json", events / "freeswitch.jsonl", "UTC"),
-    ]
     engine = settings()
     tables = load_reference(reference, engine)
+    switches = [
+        _convert(
+            "asterisk", _DATA / "asterisk-Master.csv", events / "asterisk.jsonl", "Europe/Moscow", tables.providers
+        ),
+        _convert("freeswitch", _DATA / "freeswitch-cdr.json", events / "freeswitch.jsonl", "UTC", tables.providers),
+    ]
     out.print(
         f"An invented operator: {len(tables.accounts):,} accounts, {len(tables.providers)} providers, "
         f"{len(tables.numbers):,} numbers, {len(tables.wholesale):,} wholesale prefixes in {reference}",
@@ -68,18 +70,20 @@ def demo(
         )
     out.print(
         f"\nDecisions, rated CDRs, balances, NCV counters, notices and rejected events are in {results}.\n"
-        "Ask on: tollgate check lock --reference "
+        "Ask on: .venv/bin/tollgate check lock --reference "
         f"{reference} --account 100200 '+381 11 411 20 60'\n"
-        f"        tollgate check tariff --reference {reference} --account 100200 '+381 11 411 20 60'",
+        f"        .venv/bin/tollgate check tariff --reference {reference} --account 100200 '+381 11 411 20 60'",
         markup=False,
         highlight=False,
         soft_wrap=True,
     )
 
 
-def _convert(format_: str, source: Path, target: Path, time_zone: str) -> Path:
+def _convert(format_: str, source: Path, target: Path, time_zone: str, providers: Iterable[str]) -> Path:
     """CDRs of a switch's file as events; the file's bad rows and other legs are told."""
-    rules = ConvertSettings(switch_id=format_, services=_CONTEXTS, time_zone=time_zone, keep_unmapped_trunks=True)
+    rules = ConvertSettings(
+        switch_id=format_, services=_CONTEXTS, time_zone=time_zone, providers={name: name for name in providers}
+    )
     good = 0
     with target.open("wb") as file:
         for row in convert(format_, source, rules):
