@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from engine.charges import first_minute
-from engine.prices import Context, Price, PriceTable, best, best_by_provider
+from engine.prices import Context, Price, PriceTable, Scope, best, best_by_provider
 from engine.rounding import fraction_text
 from engine.tariffs import NO_END
 from schemas.decisions import Check, NoMargin, RetailPrice, Route
@@ -36,6 +36,7 @@ class OfferRoute(NamedTuple):
     wholesale: Price
     retail: Price
     loses: bool
+    wire: Route
 
 
 class Offer(NamedTuple):
@@ -66,11 +67,22 @@ class _Match(NamedTuple):
     offers: dict[tuple[Context, int, frozenset[str]], Offer]
 
 
+class _Way(NamedTuple):
+    """A provider's price for a number; ways sort cheapest first, by `cost` and then by the provider's rank."""
+
+    cost: int
+    rank: int
+    provider_id: str
+    price: Price
+    minute: tuple[int, int]  # the exact first minute: numerator and denominator
+    wire: Route
+
+
 class _Wholesale(NamedTuple):
     since_us: int
     until_us: int
     keep: tuple[Price, ...]
-    ranked: tuple[tuple[Price, int, int], ...]  # price, first minute's numerator and denominator; cheapest first
+    ranked: tuple[_Way, ...]
     check: Check
 
 
@@ -87,12 +99,16 @@ class Span:
     def narrow(self, prices: Iterable[Price]) -> None:
         """Ends the span where one of the prices begins, ends, or changes its band."""
         at_us = self.at_us
+        seen: Scope | None = None
         for price in prices:
-            for edge_us in (price.scope.from_us, price.scope.until_us):
-                if edge_us <= at_us:
-                    self.since_us = max(self.since_us, edge_us)
-                else:
-                    self.until_us = min(self.until_us, edge_us)
+            scope = price.scope
+            if scope is not seen:
+                seen = scope
+                for edge_us in (scope.from_us, scope.until_us):
+                    if edge_us <= at_us:
+                        self.since_us = max(self.since_us, edge_us)
+                    else:
+                        self.until_us = min(self.until_us, edge_us)
             if price.tariff.banded:
                 # The first minute changes a minute before the band does.
                 edge_us = price.tariff.variant_at(at_us)[1] - MINUTE_US
@@ -106,6 +122,7 @@ class Offers:
     def __init__(self, wholesale: PriceTable, providers: dict[str, Provider], plans: dict[str, PlanTables]) -> None:
         self._wholesale_table = wholesale
         self._providers = providers
+        self._ranks: dict[str | None, int] = {}
         self._plans = plans
         self._matches: dict[tuple[str | None, str], _Match] = {}
         self._by_identity: dict[tuple[object, ...], _Match] = {}
@@ -117,6 +134,7 @@ class Offers:
         self._matches.clear()
         self._by_identity.clear()
         self._depths.clear()
+        self._ranks.clear()
         self._wholesales.clear()
 
     def find(
@@ -226,7 +244,7 @@ class Offers:
                 retail.append((rank, price))
         retail.sort(key=lambda ranked: ranked[0])
 
-        allowed = [way for way in wholesale.ranked if way[0].terms.provider_id not in banned]
+        allowed = [way for way in wholesale.ranked if way.provider_id not in banned]
         prices = [price for _, price in retail]
         routes = _routes(allowed, prices, at_us, percent)
         unlocked = routes if not banned else _routes(wholesale.ranked, prices, at_us, percent)
@@ -275,31 +293,44 @@ class Offers:
             return there
         span = Span(at_us)
         span.narrow(ways)
-        found = [(price, *first_minute(price, at_us)) for price in best_by_provider(ways, context, at_us)]
-        common = lcm(*{denominator for _, _, denominator in found})
-        providers = self._providers
-
-        def rank(way: tuple[Price, int, int]) -> tuple[int, int, str]:
-            price, numerator, denominator = way
-            provider_id = price.terms.provider_id or ""
-            return numerator * (common // denominator), providers[provider_id].priority, provider_id
-
-        found.sort(key=rank)
+        prices = list(best_by_provider(ways, context, at_us))
+        minutes = [first_minute(price, at_us) for price in prices]
+        common = lcm(*{denominator for _, denominator in minutes})
+        ranks = self._ranks or self._rank_providers()
+        ranked = sorted(
+            [
+                _Way(
+                    minute[0] * (common // minute[1]),
+                    ranks[price.terms.provider_id],
+                    price.terms.provider_id or "",
+                    price,
+                    minute,
+                    _route(price, at_us),
+                )
+                for price, minute in zip(prices, minutes, strict=True)
+            ]
+        )
         wholesale = _Wholesale(
             span.since_us,
             span.until_us,
             ways,
-            tuple(found),
+            tuple(ranked),
             Check(
                 "wholesale_price",
-                "passed" if found else "failed",
-                providers=tuple([price.terms.provider_id or "" for price, _, _ in found]),
+                "passed" if ranked else "failed",
+                providers=tuple([way.provider_id for way in ranked]),
             ),
         )
         if len(self._wholesales) >= _MEMORY:
             self._wholesales.clear()
         self._wholesales[key] = wholesale
         return wholesale
+
+    def _rank_providers(self) -> dict[str | None, int]:
+        """Among equally cheap ones the lower priority goes first, then the smaller id; no two are equal."""
+        ordered = sorted(self._providers.values(), key=lambda provider: (provider.priority, provider.provider_id))
+        self._ranks.update({provider.provider_id: rank for rank, provider in enumerate(ordered)})
+        return self._ranks
 
 
 def retail_price(price: Price, at_us: int) -> RetailPrice:
@@ -316,41 +347,39 @@ def retail_price(price: Price, at_us: int) -> RetailPrice:
     )
 
 
-def _routes(ways: Iterable[tuple[Price, int, int]], retail: list[Price], at_us: int, percent: int) -> list[OfferRoute]:
+def _routes(ways: Iterable[_Way], retail: list[Price], at_us: int, percent: int) -> list[OfferRoute]:
     """`retail` in order of preference; a list with a provider is for that provider's routes only."""
     routes: list[OfferRoute] = []
     minutes: dict[int, tuple[int, int]] = {}
-    for price, numerator, denominator in ways:
-        provider_id = price.terms.provider_id or ""
+    for way in ways:
+        provider_id = way.provider_id
         for sold in retail:
             if sold.terms.provider_id is None or sold.terms.provider_id == provider_id:
                 minute = minutes.get(id(sold))
                 if minute is None:
                     minute = minutes[id(sold)] = first_minute(sold, at_us, percent)
-                loses = numerator * minute[1] > minute[0] * denominator
-                routes.append(OfferRoute(provider_id, price, sold, loses))
+                loses = way.minute[0] * minute[1] > minute[0] * way.minute[1]
+                routes.append(OfferRoute(provider_id, way.price, sold, loses, way.wire))
                 break
     return routes
 
 
+def _route(price: Price, at_us: int) -> Route:
+    tier = price.tariff.first_variant(at_us, at_us).tiers[0]
+    terms = price.terms
+    return Route(terms.provider_id or "", terms.price_list_id, price.prefix, tier.price_micros, tier.per_seconds)
+
+
 def _wire(route: OfferRoute, main: Price | None, at_us: int) -> Route:
-    terms = route.wholesale.terms
-    tier = route.wholesale.tariff.first_variant(at_us, at_us).tiers[0]
-    wire = Route(
-        provider_id=route.provider_id,
-        price_list_id=terms.price_list_id,
-        prefix=route.wholesale.prefix,
-        price_micros=tier.price_micros,
-        per_seconds=tier.per_seconds,
-    )
+    """The route as it is published, marked if it loses money or is sold at another price than the decision's own."""
     if route.retail is main and not route.loses:
-        return wire
+        return route.wire
     extra: dict[str, object] = {}
     if route.loses:
         extra["negative_margin"] = True
     if route.retail is not main:
         extra["retail"] = retail_price(route.retail, at_us)
-    return replace(wire, **extra)
+    return replace(route.wire, **extra)
 
 
 def _no_margin(plan: TariffPlan, route: OfferRoute, at_us: int, percent: int) -> NoMargin:

@@ -107,6 +107,7 @@ class Tariff:
     __slots__ = (
         "_schedule",
         "_variants",
+        "banded",
         "denominator",
         "first_minute_total",
         "only_tier",
@@ -129,6 +130,8 @@ class Tariff:
         hours = sorted((bands[name] for name in by_band if name), key=lambda band: (-band.weight, band.band_id))
         variants = [Variant(by_band[band.band_id], self.denominator) for band in hours]
         self._schedule = Schedule(hours) if hours else None
+        self.banded = bool(hours)
+        """Whether the price depends on the time of day."""
         if base:
             variants.append(Variant(base, self.denominator))
         self._variants = tuple(variants)
@@ -142,11 +145,6 @@ class Tariff:
     def complete(self) -> bool:
         """Whether each band has a tier from second 0."""
         return all(variant.tiers[0].from_second == 0 for variant in self._variants)
-
-    @property
-    def banded(self) -> bool:
-        """Whether the price depends on the time of day."""
-        return self._schedule is not None
 
     def variant_at(self, us: int) -> tuple[Variant | None, int]:
         """The variant in force at a moment and until when; None where only named bands exist and none holds."""

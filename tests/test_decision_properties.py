@@ -223,10 +223,12 @@ def percent_of(world: World, service: str) -> Fraction:
 
 
 def covering(world: World, number: str, account_id: str | None) -> list[Lock]:
+    """Locks that are asked: those of an account that is not known are not."""
+    known = account_id if account_id == world.account.account_id else None
     return [
         lock
         for lock in world.locks
-        if lock.account_id in (None, account_id)
+        if lock.account_id in (None, known)
         and (number.startswith(lock.digits) if lock.kind == "prefix" else number == lock.digits)
     ]
 
@@ -238,8 +240,9 @@ def first_minute(price: model.PriceModel, percent: Fraction = Fraction(0)) -> Fr
 def expect(world: World, attempt: CallAttempt) -> Expected:
     """The rules, one check after the other."""
     number = attempt.called
+    cap = min(attempt.requested_seconds or LIMITS.max_call_seconds, LIMITS.max_call_seconds)
     if number in ("112", "101", "102", "103", "104", "01", "02", "03", "04"):
-        return Expected([], LIMITS.max_call_seconds)
+        return Expected([], cap)
     readable = 1 <= len(number) <= 15 and set(number) <= set("0123456789")
     if attempt.account_id is None:
         return Expected([nobody(world, number) if readable else "bad_number"])
@@ -304,7 +307,6 @@ def expect(world: World, attempt: CallAttempt) -> Expected:
     if routed:
         priced = [sold[name] for name in routes]
 
-    cap = min(attempt.requested_seconds or LIMITS.max_call_seconds, LIMITS.max_call_seconds)
     expected = Expected(codes, cap, 0, routes, losing)
     if account and priced:
         available = account.balance_micros + account.credit_limit_micros - world.held_micros

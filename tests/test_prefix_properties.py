@@ -379,7 +379,7 @@ def grouped(of: Iterable[PriceRow]) -> list[list[PriceRow]]:
 def test_prices_of_any_version_stay_what_they_were(
     of: list[PriceRow], asked: list[tuple[str, Context, int]], data: st.DataObject
 ) -> None:
-    prices = data.draw(st.permutations(grouped(of)))
+    prices: list[list[PriceRow]] = data.draw(st.permutations(grouped(of)))
     first = data.draw(st.integers(0, len(prices)))
     in_force_now = {conditions(price[0]): price for price in prices[:first]}
     changing = reference(row for price in in_force_now.values() for row in price)
@@ -388,7 +388,8 @@ def test_prices_of_any_version_stay_what_they_were(
     for price in data.draw(st.permutations(changes)):
         price_list_id, prefix = price[0].price_list_id, price[0].prefix
         there = [key for key in in_force_now if key[:2] == (price_list_id, prefix)]
-        if there and data.draw(st.booleans()):
+        removing = data.draw(st.booleans())
+        if there and removing:
             assert changing.remove_price(price_list_id, prefix) == len(there)
             for key in there:
                 del in_force_now[key]

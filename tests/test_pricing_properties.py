@@ -82,7 +82,8 @@ def tiers(draw: st.DrawFn, band: model.BandModel | None) -> list[model.Tier]:
 def moments(draw: st.DrawFn, of: tuple[model.BandModel, ...]) -> datetime:
     """A moment of a chosen day, mostly just before or after an edge of a band."""
     near = timedelta(milliseconds=draw(st.integers(-200_000, 2_000)))
-    if of and draw(st.integers(0, 3)):
+    anywhere = draw(st.integers(0, 3)) == 0
+    if of and not anywhere:
         band = draw(st.sampled_from(of))
         minute = draw(st.sampled_from((band.start_minute, band.end_minute % 1440)))
         day = draw(st.sampled_from(DAYS)).date()

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import cyclopts
 
 from connectors.cli.app import Refused, app, err
-from connectors.convert import BadRow, ColumnMapping, ConvertSettings, MappingError, NumberRule, read_mapping
+from connectors.convert import BadRow, ConvertSettings, CsvMapping, MappingError, NumberRule, load_mapping
 from connectors.convert import convert as read_file
 from schemas.codec import encode
 
@@ -85,15 +85,15 @@ def _pairs(name: str, words: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _mapping(format_: str, path: Path | None) -> ColumnMapping | None:
+def _mapping(format_: str, path: Path | None) -> CsvMapping | None:
     if format_ != "csv":
         return None
     if path is None:
         raise Refused("--format csv needs --mapping FILE, which says what its columns are")
     try:
-        return read_mapping(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        return load_mapping(path)
+    except OSError as error:
         raise Refused(f"{path}: {error}") from None
     except MappingError as error:
-        listed = "\n  ".join(error.errors)
-        raise Refused(f"{path}: {len(error.errors)} mistakes:\n  {listed}") from None
+        listed = "\n  ".join(error.problems)
+        raise Refused(f"{path} can't be used:\n  {listed}") from None

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -21,6 +21,7 @@ MAX_SECONDS = 31_622_400  # schemas.words.Seconds: a leap year
 _DASHES_BRACKETS_SPACES = dict.fromkeys(map(ord, " \t\u00a0()[]-\u2010\u2011\u2012\u2013"))
 _E164 = re.compile(r"[0-9]{1,15}")
 _WHOLE = re.compile(r"[0-9]{1,10}")
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class BadRow(NamedTuple):
@@ -209,21 +210,16 @@ def whole_number(name: str, text: str) -> int:
 def local_readings(name: str, local: datetime, zone: ZoneInfo) -> tuple[int, ...]:
     """The moments, in microseconds, that a wall clock of `zone` can mean: two, the earlier first, in the hour that
     comes twice when clocks go back, else one. Raises FieldError for a time that never was and for a broken clock."""
+    checked_moment(name, from_datetime(local.replace(tzinfo=UTC)))
     first = local.replace(tzinfo=zone).utcoffset()
     second = local.replace(tzinfo=zone, fold=1).utcoffset()
     assert first is not None
     assert second is not None
     if first < second:
         raise FieldError(f"{name} {local} never was in {zone.key}: clocks went forward; is time_zone right?")
-    utc = local.replace(tzinfo=ZoneInfo("UTC"))
+    wall_us = from_datetime(local.replace(tzinfo=UTC))
     offsets: tuple[timedelta, ...] = (first,) if first == second else (first, second)
-    epoch_us = from_datetime(utc)
-    return tuple(checked_moment(name, epoch_us - from_timedelta(offset)) for offset in offsets)
-
-
-def from_timedelta(duration: timedelta) -> int:
-    """Whole microseconds of a duration."""
-    return duration // timedelta(microseconds=1)
+    return tuple(checked_moment(name, wall_us - offset // _MICROSECOND) for offset in offsets)
 
 
 def checked_moment(name: str, us: int) -> int:

@@ -1,242 +1,197 @@
-"""Any CSV of CDRs, by a mapping file that says which column is which field. `example-mapping.toml` shows all it knows.
+"""Any switch's CSV, by a mapping file, into CDRs.
 
-The mapping is read and checked whole: every mistake in it is reported at once, with its key and the remedy.
+What the file does not give is worked out: without `ended_at` the end is start and duration; without `answered_at` a
+call with billable seconds was answered so long before its end; without `billable_seconds` they are answer to end,
+rounded up; without `cdr_id` it is a digest of the row. A call whose `answered_at` is empty was not answered, and if it
+still has billable seconds the row is bad. Where answer, end and billable seconds are all given they must agree to a
+second, or to a minute if they are counted in minutes.
 """
 
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from decimal import ROUND_CEILING, Decimal
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from connectors.convert import common
-from connectors.convert.common import BadRow, ConvertSettings, FieldError, TimeNames
+from connectors.convert.common import BadRow, ConvertSettings, FieldError, TimeNames, Times
+from connectors.convert.mapping import CsvMapping
 from connectors.convert.rows import Row, split_rows
 from schemas.events import Cdr
-from schemas.times import from_datetime, to_us
+from schemas.times import MINUTE_US, SECOND_US, from_datetime, to_us
 
-FIELDS = (
-    "cdr_id",
-    "attempt_id",
-    "account_id",
-    "service",
-    "caller",
-    "called",
-    "place",
-    "incoming_service",
-    "provider_id",
-    "started_at",
-    "answered_at",
-    "ended_at",
-    "billable_seconds",
-    "cause",
-)
-"""What a column may be."""
-
-_MUST = ("called", "started_at", "ended_at")
-_UNITS = {"seconds": 1_000_000, "milliseconds": 1_000, "microseconds": 1}
-_EPOCHS = {"epoch": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
-_KEYS = {"delimiter", "quote", "header", "time_format", "time_zone", "duration_unit", "columns", "constants", "values"}
+_DECIMAL = re.compile(r"[0-9]{1,17}(?:\.[0-9]{1,9})?")
+_CLOCK = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,2}):([0-9]{1,2})")
+_EPOCH_UNIT_US = {"epoch": SECOND_US, "epoch_ms": 1000, "epoch_us": 1}
+_DURATION_UNIT_US = {"s": SECOND_US, "ms": 1000, "us": 1, "min": MINUTE_US}
+_NAMES = TimeNames("started_at", "answered_at", "ended_at", "billable_seconds")
 
 
-class MappingError(Exception):
-    """`errors`: every mistake, each naming its key and the remedy."""
+def read_mapped_csv(lines: Iterable[str], settings: ConvertSettings, mapping: CsvMapping) -> Iterator[Cdr | BadRow]:
+    """CDRs of the rows of a CSV. A header without the mapping's columns is a BadRow for each, and ends the file.
 
-    def __init__(self, errors: Iterable[str]) -> None:
-        self.errors = tuple(errors)
-        super().__init__("; ".join(self.errors))
-
-
-@dataclass(frozen=True)
-class ColumnMapping:
-    """A checked mapping."""
-
-    columns: Mapping[str, str | int]
-    constants: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    delimiter: str = ","
-    quote: str = '"'
-    header: bool = True
-    time_format: str = "rfc3339"
-    time_zone: str | None = None
-    duration_unit: str = "seconds"
-
-
-def read_mapping(text: str) -> ColumnMapping:
-    """The mapping of a TOML text. Raises MappingError with all mistakes."""
-    try:
-        found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise MappingError([f"the mapping is no TOML: {error}"]) from None
-    errors = [f"{key!r} is not known; there are {', '.join(sorted(_KEYS))}" for key in found if key not in _KEYS]
-    columns = _table(found, "columns", errors)
-    constants = _table(found, "constants", errors)
-    values = _table(found, "values", errors)
-    header = found.get("header", True)
-    if not isinstance(header, bool):
-        errors.append("header must be true or false")
-        header = True
-    errors += [
-        f"{table}.{key}: no such field; there are {', '.join(FIELDS)}"
-        for table, names in (("columns", columns), ("constants", constants), ("values", values))
-        for key in names
-        if key not in FIELDS
-    ]
-    for key, column in columns.items():
-        number = isinstance(column, int) and not isinstance(column, bool)
-        if not number and not isinstance(column, str):
-            errors.append(f"columns.{key} must be a column's name, or its number from 1")
-        elif number and column < 1:
-            errors.append(f"columns.{key}: columns are counted from 1")
-        elif not number and not header:
-            errors.append(f"columns.{key}: without a header a column has a number, not a name")
-        if key in constants:
-            errors.append(f"constants.{key}: the field has a column already; keep one of them")
-    errors += [f"constants.{key} must be a text" for key, value in constants.items() if not isinstance(value, str)]
-    for key, table in values.items():
-        if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
-            errors.append(f'values.{key} must be a table of texts, such as ANSWERED = "normal"')
-    errors += [f"columns.{key} is missing: a CDR can't do without it" for key in _MUST if key not in columns]
-    delimiter, quote = found.get("delimiter", ","), found.get("quote", '"')
-    if not isinstance(delimiter, str) or len(delimiter) != 1:
-        errors.append('delimiter must be one character, such as ";" or "\\t"')
-    if not isinstance(quote, str) or len(quote) > 1:
-        errors.append("quote must be one character, or empty where fields are never quoted")
-    time_format, unit = found.get("time_format", "rfc3339"), found.get("duration_unit", "seconds")
-    if not isinstance(time_format, str) or not (
-        time_format == "rfc3339" or time_format in _EPOCHS or "%" in time_format
-    ):
-        errors.append(f'time_format must be "rfc3339", {", ".join(_EPOCHS)}, or a pattern such as "%d.%m.%Y %H:%M:%S"')
-    if unit not in _UNITS:
-        errors.append(f"duration_unit must be one of {', '.join(_UNITS)}")
-    zone = found.get("time_zone")
-    if zone is not None:
-        try:
-            ZoneInfo(zone)
-        except (OSError, ValueError, TypeError, AttributeError):
-            errors.append(f'time_zone {zone!r} is unknown; write a name such as "Europe/Moscow"')
-    if errors:
-        raise MappingError(errors)
-    return ColumnMapping(columns, constants, values, delimiter, quote, header, time_format, zone, unit)
-
-
-def _table(found: Mapping[str, Any], name: str, errors: list[str]) -> dict[str, Any]:
-    table = found.get(name, {})
-    if isinstance(table, dict):
-        return table
-    errors.append(f"{name} must be a table: [{name}]")
-    return {}
-
-
-def read_mapped_csv(lines: Iterable[str], settings: ConvertSettings, mapping: ColumnMapping) -> Iterator[Cdr | BadRow]:
-    """CDRs of the rows. Raises MappingError when the header lacks a column of the mapping; nothing else raises.
-
-    Decode bytes that are no UTF-8 with errors="replace".
+    Lines are text: decode bytes that are no text in the mapping's encoding with errors="replace". Nothing in them
+    raises.
     """
-    rows = split_rows(lines, delimiter=mapping.delimiter, quote=mapping.quote)
-    places: dict[str, int] | None = None
-    if not mapping.header:
-        places = {name: int(column) - 1 for name, column in mapping.columns.items()}
+    width = 0
+    rows = split_rows(
+        islice(lines, mapping.skip_lines, None),
+        delimiter=mapping.delimiter,
+        quote=mapping.quote,
+        first_line=mapping.skip_lines + 1,
+        is_whole=lambda fields: len(fields) >= width,
+    )
+    header: list[str] = []
+    if mapping.header:
+        first = next(rows, None)
+        if first is None:
+            return
+        if isinstance(first, BadRow):
+            yield BadRow(first.line, f"the header can't be read: {first.message}")
+            return
+        header = [name.strip() for name in first.fields]
+        if missing := list(_missing(header, mapping)):
+            yield from (BadRow(first.line, message) for message in missing)
+            return
+    places = {name: _place(column, header) for name, column in mapping.columns.items()}
+    width = max(len(header), max(places.values()) + 1)
+    reader = _Reader(places, settings, mapping)
     for row in rows:
         if isinstance(row, BadRow):
-            if places is None:
-                raise MappingError([f"line {row.line}: the header can't be read: {row.message}"])
             yield row
-        elif places is None:
-            places = _places(row.fields, mapping)
-        else:
-            try:
-                yield _Reader(row, places, settings, mapping).cdr()
-            except FieldError as error:
-                yield BadRow(row.line, str(error))
+            continue
+        try:
+            yield reader.cdr(row)
+        except FieldError as error:
+            yield BadRow(row.line, str(error))
 
 
-def _places(header: list[str], mapping: ColumnMapping) -> dict[str, int]:
-    names = [name.strip().removeprefix("\ufeff") for name in header]
-    places: dict[str, int] = {}
-    errors = []
-    for key, column in mapping.columns.items():
-        if isinstance(column, int):
-            places[key] = column - 1
-        elif column in names:
-            places[key] = names.index(column)
-        else:
-            errors.append(f"columns.{key}: the file has no column {column!r}; it has {', '.join(names)[:300]}")
-    if errors:
-        raise MappingError(errors)
-    return places
+def _missing(header: Sequence[str], mapping: CsvMapping) -> Iterator[str]:
+    for name, column in mapping.columns.items():
+        if isinstance(column, str) and column not in header:
+            yield f"the header has no column {column!r}; correct columns.{name}: it has {', '.join(header)[:300]!r}"
+
+
+def _place(column: str | int, header: Sequence[str]) -> int:
+    return column - 1 if isinstance(column, int) else header.index(column)
 
 
 class _Reader:
-    """One row by the mapping."""
+    """Reads rows whose columns are known to be at `places`, counted from 0."""
 
-    def __init__(self, row: Row, places: Mapping[str, int], settings: ConvertSettings, mapping: ColumnMapping) -> None:
-        self._row = row
+    def __init__(self, places: Mapping[str, int], settings: ConvertSettings, mapping: CsvMapping) -> None:
         self._places = places
         self._settings = settings
         self._mapping = mapping
+        self._zone = ZoneInfo(mapping.time_zone or settings.time_zone)
+        self._most = max(places.values()) + 1
 
-    def cdr(self) -> Cdr:
-        settings, names = self._settings, TimeNames("started_at", "answered_at", "ended_at", "billable_seconds")
-        answer = self._text("answered_at")
-        duration = self._text("billable_seconds")
-        given_us = None
-        if duration:
-            given_us = common.whole_number("billable_seconds", duration) * _UNITS[self._mapping.duration_unit]
-        given = None if given_us is None else -(-given_us // 1_000_000)
-        times = common.choose_times(
-            self._readings("started_at", self._text("started_at")),
-            self._readings("answered_at", answer) if answer else None,
-            self._readings("ended_at", self._text("ended_at")),
-            billable_seconds=given,
-        )
-        provider = self._text("provider_id")
+    def cdr(self, row: Row) -> Cdr:
+        """The Cdr of a row. Raises FieldError."""
+        if len(row.fields) < self._most:
+            raise FieldError(f"the row has {len(row.fields)} fields, the mapping needs {self._most}; was it cut off?")
+        settings = self._settings
+        texts = {name: row.fields[place].strip() for name, place in self._places.items()}
+        times, billable_seconds = self._times(texts)
+        trunk = self._text(texts, "provider_id")
         return common.build(
             settings,
-            cdr_id=common.call_id("cdr_id", self._text("cdr_id"))
-            or common.row_id(settings.switch_id, self._row.fields),
-            attempt_id=common.call_id("attempt_id", self._text("attempt_id")),
-            account_id=common.plain_text("account_id", self._text("account_id")),
-            service=common.plain_text("service", self._text("service")) or settings.service,
-            caller=common.caller_number(self._text("caller"), settings.numbers),
-            called=common.called_number("called", self._text("called"), settings.numbers),
-            place=common.plain_text("place", self._text("place")),
-            incoming_service=common.plain_text("incoming_service", self._text("incoming_service")),
-            provider_id=common.plain_text("provider_id", settings.providers.get(provider, provider)),
+            cdr_id=self._id(texts, "cdr_id") or common.row_id(settings.switch_id, row.fields),
+            switch_id=self._plain(texts, "switch_id"),
+            attempt_id=self._id(texts, "attempt_id"),
+            account_id=self._plain(texts, "account_id"),
+            service=self._plain(texts, "service") or settings.service,
+            caller=common.caller_number(self._text(texts, "caller"), settings.numbers),
+            called=common.called_number("called", self._text(texts, "called"), settings.numbers),
+            place=self._plain(texts, "place"),
+            incoming_service=self._plain(texts, "incoming_service"),
+            # A mapping names the column on purpose: what it holds is a provider, renamed or not.
+            provider_id=common.plain_text("provider_id", settings.providers.get(trunk, trunk)),
             times=times,
-            billable_seconds=common.billable(times, names, given),
-            cause=common.plain_text("cause", self._text("cause")),
+            billable_seconds=billable_seconds,
+            cause=self._plain(texts, "cause"),
         )
 
-    def _text(self, name: str) -> str:
-        place = self._places.get(name)
-        if place is None:
-            return self._mapping.constants.get(name, "")
-        if place >= len(self._row.fields):
-            raise FieldError(f"{name}: the row has {len(self._row.fields)} fields, the mapping asks for {place + 1}")
-        text = self._row.fields[place].strip()
-        return self._mapping.values.get(name, {}).get(text, text)
+    def _text(self, texts: Mapping[str, str], name: str) -> str:
+        """A field's text by the mapping's values; the constant where the column is empty or there is none."""
+        text = texts.get(name, "")
+        table = self._mapping.values.get(name, {})
+        return table.get(text, table.get("*", text) if text else "") or self._mapping.constants.get(name, "")
 
-    def _readings(self, name: str, text: str) -> tuple[int, ...]:
-        shape = self._mapping.time_format
-        if not text:
-            raise FieldError(f"{name} is empty")
-        if shape in _EPOCHS:
-            whole, _, part = text.partition(".")
-            digits = (part + "000000")[:6] if shape == "epoch" else "0"
-            if not (whole + part).isascii() or not (whole + digits).isdecimal() or len(text) > 24:
-                raise FieldError(f"{name} {text[:24]!r} must be a number since 1970 ({shape})")
-            return (common.checked_moment(name, int(whole) * _EPOCHS[shape] + int(digits)),)
-        if shape == "rfc3339":
+    def _plain(self, texts: Mapping[str, str], name: str) -> str | None:
+        return common.plain_text(name, self._text(texts, name))
+
+    def _id(self, texts: Mapping[str, str], name: str) -> str | None:
+        return common.call_id(name, self._text(texts, name))
+
+    def _times(self, texts: Mapping[str, str]) -> tuple[Times, int]:
+        talked_us = self._duration("billable_seconds", texts.get("billable_seconds"))
+        total_us = self._duration("duration_seconds", texts.get("duration_seconds"))
+        seconds = None if talked_us is None else -(-talked_us // SECOND_US)
+
+        starts = self._moments("started_at", texts["started_at"])
+        if texts.get("ended_at"):
+            ends = self._moments("ended_at", texts["ended_at"])
+        elif total_us is not None:
+            ends = tuple(common.checked_moment("ended_at", start + total_us) for start in starts)
+        else:
+            raise FieldError("ended_at is empty, and there is no duration_seconds; one of them must be given")
+
+        answers: tuple[int, ...] | None = None
+        if "answered_at" in self._places:
+            if texts["answered_at"] not in self._mapping.not_answered:
+                answers = self._moments("answered_at", texts["answered_at"])
+            elif seconds:
+                raise FieldError(f"answered_at is empty, but billable_seconds is {seconds}; correct one of them")
+        times = common.choose_times(
+            starts,
+            answers,
+            ends,
+            total_seconds=None if total_us is None else total_us // SECOND_US,
+            billable_seconds=seconds,
+        )
+        if "answered_at" not in self._places and seconds:
+            # Cut-off parts of a second may put it a little before the start.
+            answered = times.ended - (talked_us or 0)
+            if times.started - SECOND_US <= answered < times.started:
+                answered = times.started
+            times = times._replace(answered=answered)
+        tolerance_us = MINUTE_US if self._mapping.unit == "min" else SECOND_US
+        return times, common.billable(times, _NAMES, seconds, tolerance_us)
+
+    def _moments(self, name: str, text: str) -> tuple[int, ...]:
+        """The moments that a text can mean: two in an hour that comes twice."""
+        time_format = self._mapping.time_format
+        if (unit_us := _EPOCH_UNIT_US.get(time_format)) is not None:
+            return (common.checked_moment(name, _scaled(name, text, unit_us)),)
+        if time_format == "rfc3339":
             try:
                 return (to_us(text),)
             except ValueError as error:
-                raise FieldError(f"{name}: {error}") from None
+                raise FieldError(f"{name} {error}") from None
         try:
-            moment = datetime.strptime(text, shape)  # noqa: DTZ007  its zone is given by the mapping
+            moment = datetime.strptime(text, time_format)  # noqa: DTZ007 -- its zone, if it has none, comes next
         except ValueError:
-            raise FieldError(f"{name} {text[:30]!r} does not look like {shape!r}") from None
+            raise FieldError(f"{name} {text[:40]!r} is not written as {time_format!r}") from None
         if moment.tzinfo is not None:
             return (common.checked_moment(name, from_datetime(moment)),)
-        return common.local_readings(name, moment, ZoneInfo(self._mapping.time_zone or self._settings.time_zone))
+        return common.local_readings(name, moment, self._zone)
+
+    def _duration(self, name: str, text: str | None) -> int | None:
+        """Microseconds; None when the file does not give it."""
+        if not text:
+            return None
+        if self._mapping.unit != "clock":
+            return _scaled(name, text, _DURATION_UNIT_US[self._mapping.unit])
+        if (clock := _CLOCK.fullmatch(text)) is None:
+            raise FieldError(f"{name} {text[:20]!r} must be a duration such as 0:02:05")
+        hours, minutes, seconds = clock.groups(default="0")
+        return (int(hours) * 3600 + int(minutes) * 60 + int(seconds)) * SECOND_US
+
+
+def _scaled(name: str, text: str, unit_us: int) -> int:
+    """Microseconds of a decimal number of units, a part of one rounded up."""
+    if _DECIMAL.fullmatch(text) is None:
+        raise FieldError(f"{name} {text[:30]!r} must be a number, not negative")
+    return int((Decimal(text) * unit_us).to_integral_value(ROUND_CEILING))

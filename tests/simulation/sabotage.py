@@ -3,8 +3,8 @@
 All of it is done from outside, by what a worker is given or by a worker derived from the real one.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Generator, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from connectors.broker import Broker, Consumer, Message, OnChange, Producer, Record, TopicPartition
 from connectors.memory import MemoryBroker
@@ -21,7 +21,9 @@ _V = TypeVar("_V")
 class Sabotage:
     """None at all: the real worker on the real broker. One object serves one run."""
 
-    worker: type[Worker] = Worker
+    def worker_class(self) -> type[Worker]:
+        """What a worker process runs."""
+        return Worker
 
     def door(self, broker: MemoryBroker, name: str) -> Broker:
         """The broker as the worker process of this name sees it."""
@@ -72,6 +74,13 @@ class PassingProducer:
         await self.producer.close()
 
 
+class _Done:
+    """Nothing to wait for."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()
+
+
 class WithoutFence(Sabotage):
     """A transactional id of its own for each worker: nobody fences anybody.
 
@@ -80,29 +89,45 @@ class WithoutFence(Sabotage):
     """
 
     def __init__(self) -> None:
-        self._owners: dict[str, dict[str, Victim]] = {}
+        self.owners: dict[str, dict[str, Victim]] = {}
 
     def door(self, broker: MemoryBroker, name: str) -> Broker:
-        owners = self._owners
+        return _UnfencedDoor(broker, name, self.owners)
 
-        class UnfencedDoor(Door):
-            async def producer(self, transactional_id: str) -> Producer:
-                known = owners.setdefault(transactional_id, {})
-                for other, victim in [*known.items()]:
-                    if victim.dead:
-                        await broker.producer(other)
-                        del known[other]
-                victim = PROCESS.get()
-                assert victim is not None
-                own = f"{transactional_id} of {name}"
-                known[own] = victim
-                return await broker.producer(own)
 
-        return UnfencedDoor(broker)
+class _UnfencedDoor(Door):
+    def __init__(self, broker: MemoryBroker, name: str, owners: dict[str, dict[str, Victim]]) -> None:
+        super().__init__(broker)
+        self._name = name
+        self._owners = owners
+
+    async def producer(self, transactional_id: str) -> Producer:
+        known = self._owners.setdefault(transactional_id, {})
+        for other, owner in [*known.items()]:
+            if owner.dead:
+                await self.broker.producer(other)
+                del known[other]
+        process = PROCESS.get()
+        assert process is not None
+        own = f"{transactional_id} of {self._name}"
+        known[own] = process
+        return await self.broker.producer(own)
+
+
+class WithoutSeek(Sabotage):
+    """After a restore the consumer goes on from where it is."""
+
+    def worker_class(self) -> type[Worker]:
+        return _SeeklessWorker
+
+
+class _SeeklessWorker(Worker):
+    async def _take(self, consumer: Consumer, partition: int) -> None:
+        await super()._take(_Unmoved(consumer), partition)
 
 
 class _Unmoved:
-    """A consumer that is not told to seek."""
+    """A consumer that does not do as it is told when it is to seek."""
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
@@ -126,83 +151,91 @@ class _Unmoved:
         await self._consumer.close()
 
 
-class WithoutSeek(Sabotage):
-    """After a restore the consumer goes on from where it is."""
-
-    class worker(Worker):  # noqa: N801 -- overrides the attribute of that name
-        async def _take(self, consumer: Consumer, partition: int) -> None:
-            await super()._take(_Unmoved(consumer), partition)
-
-
 class GroupOffset(Sabotage):
     """The position is the group's offset, as it was when the partition was assigned: before the fence."""
 
+    def worker_class(self) -> type[Worker]:
+        return _TrustingWorker
+
     def door(self, broker: MemoryBroker, name: str) -> Broker:
-        self._broker = broker
-        return broker
+        return Door(broker)
 
-    @property
-    def worker(self) -> type[Worker]:  # type: ignore[override]  # a class for each run, as it looks into its broker
-        sabotage = self
 
-        class TrustingWorker(Worker):
-            _offsets: dict[TopicPartition, int]
+class _TrustingWorker(Worker):
+    def _on_assigned(self, partitions: frozenset[TopicPartition]) -> None:
+        super()._on_assigned(partitions)
+        self._assigned_at = {place: self._group_offset(place) for place in partitions}
 
-            def _on_assigned(self, partitions: frozenset[TopicPartition]) -> None:
-                super()._on_assigned(partitions)
-                self._offsets = {place: sabotage._offset(place) for place in partitions}
+    async def _take(self, consumer: Consumer, partition: int) -> None:
+        await super()._take(consumer, partition)
+        next_offsets = self.tasks[partition].next_offsets
+        for topic in next_offsets:
+            place = TopicPartition(topic, partition)
+            # Taken anew without a new assignment, it is asked for again: only what lies before a fence is at stake.
+            next_offsets[topic] = self._assigned_at.pop(place, self._group_offset(place))
+            consumer.seek(place, next_offsets[topic])
 
-            async def _take(self, consumer: Consumer, partition: int) -> None:
-                await super()._take(consumer, partition)
-                next_offsets = self.tasks[partition].next_offsets
-                for topic in next_offsets:
-                    place = TopicPartition(topic, partition)
-                    next_offsets[topic] = self._offsets.pop(place, sabotage._offset(place))
-                    consumer.seek(place, next_offsets[topic])
-
-        return TrustingWorker
-
-    def _offset(self, place: TopicPartition) -> int:
-        return self._broker.committed_offset(GROUP, place) or 0
+    def _group_offset(self, place: TopicPartition) -> int:
+        door = self._broker
+        assert isinstance(door, Door)
+        return door.broker.committed_offset(GROUP, place) or 0
 
 
 class WithoutAwait(Sabotage):
     """Nobody waits for what becomes of a batch before the commit."""
 
     def door(self, broker: MemoryBroker, name: str) -> Broker:
-        class Careless(PassingProducer):
-            def send(self, topic: str, partition: int, messages: Sequence[Message]) -> Awaitable[None]:
-                self.producer.send(topic, partition, messages)
-                return _Done()
-
-        class CarelessDoor(Door):
-            async def producer(self, transactional_id: str) -> Producer:
-                return Careless(await broker.producer(transactional_id))
-
-        return CarelessDoor(broker)
+        return _CarelessDoor(broker)
 
 
-class _Done:
-    def __await__(self) -> "Iterator[None]":
-        return iter(())
+class _CarelessDoor(Door):
+    async def producer(self, transactional_id: str) -> Producer:
+        return _CarelessProducer(await self.broker.producer(transactional_id))
+
+
+class _CarelessProducer(PassingProducer):
+    def send(self, topic: str, partition: int, messages: Sequence[Message]) -> Awaitable[None]:
+        self.producer.send(topic, partition, messages)
+        return _Done()
 
 
 class OutsideTransaction(Sabotage):
     """What is published goes out at once; only the changelog and the offsets are in the transaction."""
 
     def door(self, broker: MemoryBroker, name: str) -> Broker:
-        class Hasty(PassingProducer):
-            def send(self, topic: str, partition: int, messages: Sequence[Message]) -> Awaitable[None]:
-                if topic == topics.ENGINE_STATE.name:
-                    return self.producer.send(topic, partition, messages)
-                broker.produce(topic, partition, messages)
-                return _Done()
+        return _HastyDoor(broker)
 
-        class HastyDoor(Door):
-            async def producer(self, transactional_id: str) -> Producer:
-                return Hasty(await broker.producer(transactional_id))
 
-        return HastyDoor(broker)
+class _HastyDoor(Door):
+    async def producer(self, transactional_id: str) -> Producer:
+        return _HastyProducer(await self.broker.producer(transactional_id), self.broker)
+
+
+class _HastyProducer(PassingProducer):
+    def __init__(self, producer: Producer, broker: MemoryBroker) -> None:
+        super().__init__(producer)
+        self._broker = broker
+
+    def send(self, topic: str, partition: int, messages: Sequence[Message]) -> Awaitable[None]:
+        if topic == topics.ENGINE_STATE.name:
+            return self.producer.send(topic, partition, messages)
+        self._broker.produce(topic, partition, messages)
+        return _Done()
+
+
+class WithoutIds(Sabotage):
+    """An engine that forgets the ids of CDRs and commands at once."""
+
+    def worker_class(self) -> type[Worker]:
+        return _ForgetfulWorker
+
+
+class _ForgetfulWorker(Worker):
+    async def _take(self, consumer: Consumer, partition: int) -> None:
+        await super()._take(consumer, partition)
+        engine = self.tasks[partition].engine
+        engine._seen_cdrs = _Amnesia(engine._seen_cdrs)
+        engine._seen_commands = _Amnesia(engine._seen_commands)
 
 
 class _Amnesia(dict[_K, _V]):
@@ -213,14 +246,3 @@ class _Amnesia(dict[_K, _V]):
 
     def __delitem__(self, key: _K) -> None:
         self.pop(key, None)
-
-
-class WithoutIds(Sabotage):
-    """An engine that forgets the ids of CDRs and commands at once."""
-
-    class worker(Worker):  # noqa: N801 -- overrides the attribute of that name
-        async def _take(self, consumer: Consumer, partition: int) -> None:
-            await super()._take(consumer, partition)
-            engine = self.tasks[partition].engine
-            engine._seen_cdrs = _Amnesia(engine._seen_cdrs)
-            engine._seen_commands = _Amnesia(engine._seen_commands)

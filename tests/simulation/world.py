@@ -99,7 +99,7 @@ class _World:
         return self._run
 
     def _worker(self, broker: Broker) -> Worker:
-        return self._sabotage.worker(
+        return self._sabotage.worker_class()(
             broker,
             self._company.settings,
             self._company.reference(),

@@ -1,0 +1,303 @@
+"""What must hold when a simulation has ended. Each check gives findings, one sentence each; none means that all is well.
+
+The auditor rebuilds the trade from records alone. The checks here hold the parts of the machine against each other:
+outputs, changelog, positions, live state, and what an independent reader saw all along.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any
+
+from msgspec.structs import replace
+
+from connectors.broker import Message, Record, TopicPartition
+from connectors.worker import PartitionTask
+from engine.accounts import balance, opened
+from engine.changelog import POSITION, PositionRecord, decode_position
+from engine.partition import Partition
+from schemas import topics
+from schemas.codec import encode
+from tests.models.auditor import audit
+
+from .fleet import GROUP
+from .reader import WATCHED
+from .world import Run, new_broker
+
+
+def findings(run: Run) -> list[str]:
+    """All that is wrong with a run."""
+    found = [*run.broken, *_audit(run), *_bad_bytes(run), *_reader(run), *_positions(run), *_digests(run)]
+    found += _states(run, "restored")
+    found += asyncio.run(_replayed(run))
+    # Compaction takes away what nobody needs: this is the last look, as it changes the topic.
+    run.broker.compact(topics.ENGINE_STATE.name)
+    found += _states(run, "restored after compaction")
+    return found
+
+
+# The trade's own books
+
+
+def _audit(run: Run) -> list[str]:
+    return audit(
+        [record for topic in topics.INPUTS for record in _taken_in(run, topic.name)],
+        _published(run, topics.CALL_DECISIONS.name),
+        _published(run, topics.RATED_CDRS.name),
+        _published(run, topics.REJECTED_EVENTS.name),
+        _published(run, topics.ACCOUNT_BALANCES.name),
+        run.company.opening(),
+        _published(run, topics.NUMBER_NCV.name),
+        run.company.number_status(),
+        lambda account_id: _clock_us(run, account_id),
+    )
+
+
+def _taken_in(run: Run, topic: str) -> Iterator[dict[str, Any]]:
+    """The inputs as the owners of their partitions got them."""
+    for partition in range(run.partitions):
+        for record in run.broker.committed(topic, partition):
+            home = run.stream.homes[record.value]
+            if home is None or home == partition:
+                try:
+                    event = json.loads(record.value or b"")
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(event, dict):
+                    yield event
+
+
+def _published(run: Run, topic: str) -> list[dict[str, Any]]:
+    return [
+        json.loads(record.value or b"")
+        for partition in range(run.partitions)
+        for record in run.broker.committed(topic, partition)
+    ]
+
+
+def _clock_us(run: Run, account_id: str) -> int:
+    for engine in run.live.values():
+        if account_id in engine.accounts:
+            return engine.clock_us
+    return 0
+
+
+def _bad_bytes(run: Run) -> Iterator[str]:
+    """What can't be read is rejected once, wherever it came."""
+    rejected = Counter(
+        (event["topic"], event["partition"], event["offset"])
+        for event in _published(run, topics.REJECTED_EVENTS.name)
+        if event["reason"] == "malformed"
+    )
+    for topic in topics.INPUTS:
+        for partition in range(run.partitions):
+            for record in run.broker.committed(topic.name, partition):
+                times = rejected[topic.name, partition, record.offset]
+                # A payment of nothing can be read, and is called malformed all the same.
+                if record.value in run.stream.malformed and times != 1:
+                    yield f"bad bytes at {topic.name}-{partition}@{record.offset}: rejected {times} times"
+
+
+# Positions
+
+
+def _positions(run: Run) -> Iterator[str]:
+    """The group's offsets, the changelog's position and the end of the inputs are one."""
+    for partition in range(run.partitions):
+        _, position = _changelog(run, partition)
+        for topic in topics.INPUTS:
+            place = TopicPartition(topic.name, partition)
+            inputs = run.broker.committed(*place)
+            end = inputs[-1].offset + 1 if inputs else 0
+            told = (run.broker.committed_offset(GROUP, place) or 0, position.next_offsets.get(topic.name, 0))
+            if told != (end, end):
+                yield f"{topic.name}-{partition}: group and changelog stand at {told}, the input ends at {end}"
+
+
+def _digests(run: Run) -> Iterator[str]:
+    """Each position's digest covers all changes before it, and no position goes back."""
+    for partition in range(run.partitions):
+        digest, stood = b"", dict.fromkeys((topic.name for topic in topics.INPUTS), 0)
+        running = blake2b(digest, digest_size=16)
+        for record in _changes_seen(run, partition):
+            if record.key != POSITION:
+                running.update(record.key or b"")
+                running.update(record.value or b"")
+                continue
+            position = decode_position(record.value or b"")
+            digest = running.digest()
+            if position.digest != digest:
+                yield f"engine-state-{partition}@{record.offset}: the digest does not follow from the changes before"
+                break
+            if any(position.next_offsets[topic] < offset for topic, offset in stood.items()):
+                yield f"engine-state-{partition}@{record.offset}: the position goes back"
+                break
+            stood = position.next_offsets
+            running = blake2b(digest, digest_size=16)
+
+
+def _changes_seen(run: Run, partition: int) -> list[Record]:
+    return run.reader.seen[TopicPartition(topics.ENGINE_STATE.name, partition)]
+
+
+# State
+
+
+def _states(run: Run, how: str) -> Iterator[str]:
+    """The changelog, folded, restores what the owner has, and the balances and counters last published are its own."""
+    for partition in range(run.partitions):
+        restored = Partition(run.company.settings, run.company.reference())
+        records, position = _changelog(run, partition)
+        try:
+            restored.restore(records, position.clock_us)
+        except (AssertionError, KeyError) as error:
+            yield f"partition {partition}, {how}: {error!r}"
+            continue
+        live = run.live.get(partition)
+        if live is None:
+            yield f"partition {partition}: nobody owns it"
+        else:
+            yield from _differences(f"partition {partition}, {how}", _state(restored), _state(live))
+        yield from _facts(run, partition, restored)
+
+
+def _facts(run: Run, partition: int, engine: Partition) -> Iterator[str]:
+    accounts = engine.reference.accounts
+    expected = {
+        account_id.encode(): encode(balance(state, accounts[account_id]))
+        for account_id, state in engine.accounts.items()
+    }
+    yield from _differences("last balances", _last(run, topics.ACCOUNT_BALANCES.name, partition), expected)
+    counters = {f"{number}/{day}".encode(): encode(c.fact()) for (number, day), c in engine.counters.items()}
+    yield from _differences("last counters", _last(run, topics.NUMBER_NCV.name, partition), counters)
+
+
+def _last(run: Run, topic: str, partition: int) -> dict[Any, Any]:
+    return {record.key: record.value for record in run.broker.committed(topic, partition)}
+
+
+def _changelog(run: Run, partition: int) -> tuple[dict[bytes, bytes], PositionRecord]:
+    """The changelog of a partition, folded, and its position."""
+    folded: dict[bytes, bytes] = {}
+    for record in run.broker.committed(topics.ENGINE_STATE.name, partition):
+        assert record.key is not None
+        if record.value is None:
+            folded.pop(record.key, None)
+        else:
+            folded[record.key] = record.value
+    last = folded.pop(POSITION, None)
+    return folded, PositionRecord({}, 0, b"") if last is None else decode_position(last)
+
+
+def _state(engine: Partition) -> dict[object, object]:
+    """All of an engine's state that its rules look at, by name."""
+    state: dict[object, object] = {"clock": engine.clock_us}
+    for account_id, account in engine.accounts.items():
+        # One that was only looked at is as it was opened, and need not be kept.
+        if account != opened(engine.reference.accounts[account_id]):
+            state["account", account_id] = account
+    for attempt_id, call in engine.calls.items():
+        state["call", attempt_id] = replace(call, offer=None)
+    for key, counter in engine.counters.items():
+        state["counter", key] = {name: getattr(counter, name) for name in counter.__slots__}
+    state |= {("cdr", cdr_id): seen for cdr_id, seen in engine._seen_cdrs.items()}
+    state |= {("command", command_id): seen for command_id, seen in engine._seen_commands.items()}
+    return state
+
+
+def _differences(what: str, found: dict[Any, Any], expected: dict[Any, Any]) -> Iterator[str]:
+    for key in {**expected, **found}:
+        if found.get(key) != expected.get(key):
+            yield f"{what}: {key} is {found.get(key)}, not {expected.get(key)}"
+            return
+
+
+# Readers
+
+
+def _reader(run: Run) -> Iterator[str]:
+    """Who reads committed records all along sees what who reads at the end does, in the same order."""
+    for topic in WATCHED:
+        for partition in range(run.partitions):
+            seen = run.reader.seen[TopicPartition(topic.name, partition)]
+            final = run.broker.committed(topic.name, partition)
+            if topic.policy == "delete":
+                if seen != final:
+                    yield f"{topic.name}-{partition}: a concurrent reader saw something else than is there now"
+            elif _folded(seen) != _folded(final) or not {*final} <= {*seen}:
+                yield f"{topic.name}-{partition}: after compaction it is not what a concurrent reader saw"
+
+
+def _folded(records: list[Record]) -> dict[bytes | None, bytes]:
+    return {key: value for key, value in {r.key: r.value for r in records}.items() if value is not None}
+
+
+# Replay
+
+
+async def _replayed(run: Run) -> list[str]:
+    """The same batches, worked off once and without a break, give the same records, byte for byte."""
+    found: list[str] = []
+    broker = new_broker(run.partitions)
+    for partition in range(run.partitions):
+        engine = Partition(run.company.settings, run.company.reference())
+        task = PartitionTask(broker, GROUP, partition, run.partitions, engine)
+        await task.take()
+        try:
+            for batch in _batches(run, partition):
+                await task.process(batch)
+        except AssertionError as error:
+            found.append(f"partition {partition}, replayed: {error!r}")
+        if (live := run.live.get(partition)) is not None:
+            found += _differences(f"partition {partition}, replayed", _state(engine), _state(live))
+    for topic in WATCHED:
+        for partition in range(run.partitions):
+            place = TopicPartition(topic.name, partition)
+            found += _first_difference(place, run.reader.seen[place], broker.committed(*place))
+    produced = Counter(sending for stage in run.stream.stages for sending in stage)
+    there, due = _inputs(run.broker.committed, run.partitions), _inputs(broker.committed, run.partitions)
+    if there != due + produced:
+        found.append(f"forwarded: {there - due - produced} too many, {due + produced - there} too few")
+    return found
+
+
+def _batches(run: Run, partition: int) -> Iterator[list[Record]]:
+    """The records of each committed batch, in the order in which they were worked off."""
+    inputs = {topic.name: run.broker.committed(topic.name, partition) for topic in topics.INPUTS}
+    stood: dict[str, int] = {}
+    for record in _changes_seen(run, partition):
+        if record.key != POSITION:
+            continue
+        position = decode_position(record.value or b"").next_offsets
+        batch = [
+            event
+            for topic, events in inputs.items()
+            for event in events
+            if stood.get(topic, 0) <= event.offset < position[topic]
+        ]
+        yield sorted(batch, key=_arrival)
+        stood = position
+
+
+def _arrival(record: Record) -> int:
+    return record.arrival
+
+
+def _inputs(committed: Any, partitions: int) -> Counter[Any]:
+    return Counter(
+        (topic.name, partition, Message(record.key, record.value, record.timestamp_us))
+        for topic in topics.INPUTS
+        for partition in range(partitions)
+        for record in committed(topic.name, partition)
+    )
+
+
+def _first_difference(place: TopicPartition, seen: list[Record], due: list[Record]) -> Iterator[str]:
+    for i in range(max(len(seen), len(due))):
+        one = seen[i][3:6] if i < len(seen) else None
+        other = due[i][3:6] if i < len(due) else None
+        if one != other:
+            yield f"{place.topic}-{place.partition}, replayed: record {i} was {one}, and is {other}"
+            return
