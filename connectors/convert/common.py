@@ -108,9 +108,7 @@ class ConvertSettings:
             for name, value in self._names()
             if not (value.isprintable() and 1 <= len(value) <= MAX_ID_CHARS)
         ]
-        try:
-            ZoneInfo(self.time_zone)
-        except (OSError, ValueError):  # unknown, or no name of a file at all
+        if not is_zone(self.time_zone):
             problems.append(f'time_zone {self.time_zone!r} is unknown; write a name such as "UTC" or "Europe/Moscow"')
         if self.legs not in ("a", "b", "both"):
             problems.append(f'legs {self.legs!r} must be "a", "b" or "both"')
@@ -138,6 +136,15 @@ class ConvertSettings:
     def service_of(self, context: str) -> str:
         """The service of a call that ran in this dialplan context."""
         return self.services.get(context, self.service)
+
+
+def is_zone(name: str) -> bool:
+    """Whether this system has a time zone of that name."""
+    try:
+        ZoneInfo(name)
+    except (LookupError, OSError, ValueError):  # unknown, a folder of zones, or no name of a file at all
+        return False
+    return True
 
 
 class Times(NamedTuple):

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
+
+from connectors.convert.common import is_zone
 
 EXAMPLE = Path(__file__).with_name("example-mapping.toml")
 """A commented mapping file to start from."""
@@ -211,19 +212,14 @@ class _Check:
             return value
         self._wrong(
             "times.format",
-            f'is {value!r}; write {", ".join(TIME_FORMATS)}, or directives for date and time: "%d.%m.%Y %H:%M:%S" (%z for a zone)',
+            f"is {value!r}; write {', '.join(TIME_FORMATS)}, or directives for date and time, "
+            'such as "%d.%m.%Y %H:%M:%S" (and %z if a zone follows)',
         )
         return "rfc3339"
 
     def _zone(self, value: object) -> str | None:
-        if value is None:
-            return None
-        try:
-            if isinstance(value, str):
-                ZoneInfo(value)
-                return value
-        except (OSError, ValueError):
-            pass
+        if value is None or (isinstance(value, str) and is_zone(value)):
+            return value
         self._wrong("times.zone", f'is {value!r}; write a name such as "Europe/Moscow"')
         return None
 
