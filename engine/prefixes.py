@@ -36,8 +36,7 @@ class PrefixTable(Generic[T]):
         self._prefix_of = prefix_of
         self._merge = merge
         self._carried: dict[str, tuple[T, ...]] = {} if items is None else items
-        # Per head: the prefixes longer than it in order, and their lengths, longest first.
-        self._heads: dict[str, tuple[list[str], tuple[int, ...]]] = {}
+        self._heads: dict[str, _Head] = {}
         self._inherit_all()
 
     def __len__(self) -> int:
@@ -47,7 +46,7 @@ class PrefixTable(Generic[T]):
         """What the longest prefix of the number carries; empty when no prefix fits."""
         carried = self._carried
         if (head := self._heads.get(number[:_HEAD])) is not None:
-            for length in head[1]:
+            for length in head.lengths:
                 found = carried.get(number[:length])
                 if found is not None:
                     return found
@@ -60,7 +59,7 @@ class PrefixTable(Generic[T]):
     def depth(self, number: str) -> int:
         """How many digits of a number can matter: two numbers alike in so many find the same."""
         head = self._heads.get(number[:_HEAD])
-        return _HEAD if head is None else head[1][0]
+        return _HEAD if head is None else head.lengths[0]
 
     def own(self, prefix: str) -> tuple[T, ...]:
         """The items that stand at this very prefix."""
@@ -69,7 +68,7 @@ class PrefixTable(Generic[T]):
     def put(self, item: T) -> None:
         """Adds an item at its prefix, beside what stands there."""
         prefix = self._prefix_of(item)
-        self._replace(prefix, (*self.own(prefix), item))
+        self.replace(prefix, (*self.own(prefix), item))
 
     def remove(self, item: T) -> bool:
         """Takes an item away; False when it is not there."""
@@ -78,15 +77,11 @@ class PrefixTable(Generic[T]):
         left = tuple(other for other in own if other is not item)
         if len(left) == len(own):
             return False
-        self._replace(prefix, left)
+        self.replace(prefix, left)
         return True
 
-    def items(self) -> Iterable[T]:
-        """All items, in the order of their prefixes."""
-        for prefix in sorted(self._carried):
-            yield from self.own(prefix)
-
-    def _replace(self, prefix: str, own: tuple[T, ...]) -> None:
+    def replace(self, prefix: str, own: tuple[T, ...]) -> None:
+        """Puts these items, all of this prefix, in the place of those that stand there; none: the prefix goes."""
         # Longer prefixes are worked out anew from the shortest on; their own items must be read before that.
         below = [(longer, self.own(longer)) for longer in self._below(prefix)]
         if not own:
@@ -99,41 +94,55 @@ class PrefixTable(Generic[T]):
         for longer, owned in below:
             self._carried[longer] = self._merge(self._inherited(longer), owned)
 
+    def items(self) -> Iterable[T]:
+        """All items, in the order of their prefixes."""
+        for prefix in sorted(self._carried):
+            yield from self.own(prefix)
+
     def _inherited(self, prefix: str) -> tuple[T, ...]:
         return self.find(prefix[:-1]) if prefix else ()
 
     def _below(self, prefix: str) -> list[str]:
         """The longer prefixes that begin with this one, each after those that it begins with."""
-        if len(prefix) < _HEAD:
-            return sorted(other for other in self._carried if other.startswith(prefix) and other != prefix)
-        longer, _ = self._heads.get(prefix[:_HEAD], ((), ()))
-        start = bisect_left(longer, prefix)
-        end = bisect_left(longer, prefix + ":", start)  # ":" comes after "9"
-        return [other for other in longer[start:end] if other != prefix]
+        if len(prefix) >= _HEAD:
+            head = self._heads.get(prefix[:_HEAD])
+            if head is None:
+                return []
+            start = bisect_left(head.longer, prefix)
+            end = bisect_left(head.longer, prefix + ":", start)  # ":" comes after "9"
+            return [other for other in head.longer[start:end] if other != prefix]
+        found = []
+        for length in range(1, _HEAD + 1 - len(prefix)):
+            for number in range(10**length):
+                other = f"{prefix}{number:0{length}d}"
+                if other in self._carried:
+                    found.append(other)
+        for name, head in self._heads.items():
+            if name.startswith(prefix):
+                found += head.longer
+        return sorted(found)
 
     def _remember(self, prefix: str) -> None:
         if len(prefix) > _HEAD:
-            longer, _ = self._heads.get(prefix[:_HEAD], ([], ()))
-            insort(longer, prefix)
-            self._set_head(prefix[:_HEAD], longer)
+            head = self._heads.get(prefix[:_HEAD])
+            if head is None:
+                head = self._heads[prefix[:_HEAD]] = _Head()
+            insort(head.longer, prefix)
+            head.count(len(prefix), 1)
 
     def _forget(self, prefix: str) -> None:
         if len(prefix) > _HEAD:
-            longer, _ = self._heads[prefix[:_HEAD]]
-            longer.pop(bisect_left(longer, prefix))
-            self._set_head(prefix[:_HEAD], longer)
-
-    def _set_head(self, head: str, longer: list[str]) -> None:
-        if longer:
-            self._heads[head] = (longer, tuple(sorted({len(prefix) for prefix in longer}, reverse=True)))
-        else:
-            del self._heads[head]
+            head = self._heads[prefix[:_HEAD]]
+            head.longer.pop(bisect_left(head.longer, prefix))
+            head.count(len(prefix), -1)
+            if not head.longer:
+                del self._heads[prefix[:_HEAD]]
 
     def _inherit_all(self) -> None:
         """Works out what each prefix carries; in sorted order a prefix comes after those that it begins with."""
         merge, carried = self._merge, self._carried
         covering: list[tuple[str, tuple[T, ...]]] = []
-        head, longer = "", list[str]()
+        name, head = "", _Head()
         for prefix in sorted(carried):
             while covering and not prefix.startswith(covering[-1][0]):
                 covering.pop()
@@ -141,10 +150,30 @@ class PrefixTable(Generic[T]):
             carried[prefix] = found
             covering.append((prefix, found))
             if len(prefix) > _HEAD:
-                if prefix[:_HEAD] != head:
-                    if longer:
-                        self._set_head(head, longer)
-                    head, longer = prefix[:_HEAD], []
-                longer.append(prefix)
-        if longer:
-            self._set_head(head, longer)
+                if prefix[:_HEAD] != name:
+                    name = prefix[:_HEAD]
+                    head = self._heads[name] = _Head()
+                head.longer.append(prefix)
+                head.counts[len(prefix)] = head.counts.get(len(prefix), 0) + 1
+        for head in self._heads.values():
+            head.lengths = tuple(sorted(head.counts, reverse=True))
+
+
+class _Head:
+    """What lies below the first four digits: the longer prefixes in order, and their lengths, longest first."""
+
+    __slots__ = ("counts", "lengths", "longer")
+
+    def __init__(self) -> None:
+        self.longer: list[str] = []
+        self.lengths: tuple[int, ...] = ()
+        self.counts: dict[int, int] = {}
+
+    def count(self, length: int, change: int) -> None:
+        """One prefix of a length more, or less."""
+        before = self.counts.get(length, 0)
+        self.counts[length] = before + change
+        if before == 0 or before + change == 0:
+            if before + change == 0:
+                del self.counts[length]
+            self.lengths = tuple(sorted(self.counts, reverse=True))

@@ -196,19 +196,22 @@ class PriceTable:
     def put(self, price: Price, version: int) -> None:
         """Adds a price, as of a new version; one of the same list, prefix and scope is replaced."""
         self._keep(price.prefix, version)
-        for other in self._table.own(price.prefix):
-            if other.terms.price_list_id == price.terms.price_list_id and other.scope == price.scope:
-                self._table.remove(other)
-        self._table.put(price)
+        list_id = price.terms.price_list_id
+        others = [
+            other
+            for other in self._table.own(price.prefix)
+            if other.terms.price_list_id != list_id or other.scope != price.scope
+        ]
+        self._table.replace(price.prefix, (*others, price))
 
     def remove(self, price_list_id: str, prefix: str, version: int) -> int:
         """Takes a list's prices off a prefix, as of a new version; how many there were."""
-        found = [price for price in self._table.own(prefix) if price.terms.price_list_id == price_list_id]
-        if found:
+        own = self._table.own(prefix)
+        left = tuple(price for price in own if price.terms.price_list_id != price_list_id)
+        if len(left) < len(own):
             self._keep(prefix, version)
-        for price in found:
-            self._table.remove(price)
-        return len(found)
+            self._table.replace(prefix, left)
+        return len(own) - len(left)
 
     def _keep(self, prefix: str, version: int) -> None:
         kept = self._before.setdefault(prefix, [])
