@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -29,7 +31,7 @@ from connectors.convert.documents import MAX_DOCUMENT_CHARS
 from connectors.convert.rows import MAX_ROW_CHARS
 from schemas.codec import decode_cdr, encode
 from schemas.events import Cdr
-from schemas.times import to_us
+from schemas.times import to_datetime, to_us
 
 DATA = Path(__file__).parent / "data" / "convert"
 MSK_1 = ConvertSettings(switch_id="msk-1", providers={"megafon": "MEG"}, services={"from-trunk": "incoming"})
@@ -182,6 +184,11 @@ def test_a_row_without_a_unique_id_has_the_same_id_each_time_and_another_one_on_
     assert len({first.cdr_id, other.cdr_id, longer.cdr_id}) == 3
 
 
+def test_a_row_without_a_unique_id_may_hold_what_is_no_text_in_a_field_that_is_not_used() -> None:
+    (cdr,) = cdrs(read_master_csv([master().replace("Dial", "D\udcffal")], MSK_1))
+    assert cdr.cdr_id.startswith("row-")
+
+
 def test_a_forked_cdr_keeps_its_call_but_not_its_id() -> None:
     first, fork = cdrs(read_master_csv([master(U, *NEW), master(U, '""', '"1795544999.24"', "42")], MSK_1))
     assert first.cdr_id != fork.cdr_id
@@ -332,20 +339,22 @@ def test_a_local_call_over_the_change_of_the_clock_whose_durations_fit_no_readin
 # --- FreeSWITCH
 
 
+LEAST: dict[str, object] = {
+    "uuid": "u1",
+    "sip_call_id": "call-1@10.0.0.2",
+    "accountcode": "100200",
+    "destination_number": "83811141120",
+    "start_stamp": "2026-11-24 18:30:00",
+    "start_uepoch": "1795545000000000",
+    "answer_uepoch": "1795545007000000",
+    "end_uepoch": "1795545067000001",
+    "hangup_cause": "NORMAL_CLEARING",
+}
+
+
 def leg(**variables: object) -> dict[str, object]:
-    """A document with the least that a leg's CDR needs."""
-    least: dict[str, object] = {
-        "uuid": "u1",
-        "sip_call_id": "call-1@10.0.0.2",
-        "accountcode": "100200",
-        "destination_number": "83811141120",
-        "start_stamp": "2026-11-24 18:30:00",
-        "start_uepoch": "1795545000000000",
-        "answer_uepoch": "1795545007000000",
-        "end_uepoch": "1795545067000001",
-        "hangup_cause": "NORMAL_CLEARING",
-    }
-    return {"core-uuid": "c", "variables": least | variables}
+    """A document with the least that a leg's CDR needs, and more or other variables."""
+    return {"core-uuid": "c", "variables": LEAST | variables}
 
 
 def read_leg(document: Mapping[str, object], chosen: ConvertSettings = MSK_1) -> Cdr | BadRow:
@@ -390,8 +399,6 @@ def test_documents_may_stand_one_a_line_or_spread_or_run_together(indent: int | 
 
 
 def test_a_document_kept_as_it_would_have_been_posted_is_read_too() -> None:
-    from urllib.parse import quote
-
     text = (DATA / "leg.cdr.json").read_text().strip()
     assert cdrs(read_json_cdr([quote(text, safe="") + "\n"], MSK_1)) == [OFFICE_CALL]
 
@@ -426,7 +433,7 @@ def test_the_callflow_stands_in_for_variables_that_are_missing() -> None:
     cdr = good_leg(document)
     assert (cdr.started_at, cdr.billable_seconds) == ("2026-11-24T18:30:00.000Z", 60)
     assert (cdr.caller, cdr.service) == ("74951234567", "incoming")
-    assert good_leg(document | {"callflow": document["callflow"][1]} | leg()).caller == "74951234567"
+    assert good_leg(leg() | {"callflow": flow()}).caller == "74951234567"
 
 
 def test_the_dialplan_may_name_the_attempt_and_the_provider() -> None:
@@ -518,6 +525,14 @@ def test_a_damaged_document_inside_an_array_costs_only_itself() -> None:
     assert [outcome.cdr_id for outcome in (first, last) if isinstance(outcome, Cdr)] == ["u1", "u3"]
 
 
+def test_the_inner_parts_of_a_damaged_document_are_not_taken_for_documents() -> None:
+    text = json.dumps(json.loads((DATA / "leg.cdr.json").read_text()), indent=2)
+    damaged = text.replace('"switchname": "msk-fs",', '"switchname": "msk-fs')
+    bad, good = read_json_cdr((damaged + "\n" + text).splitlines(keepends=True), MSK_1)
+    assert isinstance(bad, BadRow)
+    assert good == OFFICE_CALL
+
+
 # --- Any CSV
 
 
@@ -607,7 +622,7 @@ def test_moments_and_durations_are_read_in_their_units(
         (FULL, CLOCK, "112,0001-01-01 00:00:00+2359,,2026-11-24 18:30:00+0000,", "started_at"),
         (FULL, EPOCH, "x,1795545000,1795545007,1795545012,5", "called 'x'"),
         (SHORT, EPOCH, "112,1795545000,12,14", "answered_at lies outside"),
-        (SHORT, CLOCK, "112,2026-11-24 18:30:00+0000,12,5", "duration_seconds '12'"),
+        (SHORT, CLOCK, "112,2026-11-24 18:30:00+0000,12,0:05", "duration_seconds '12'"),
         (SHORT, EPOCH, "112,4102444799,99999999999999999,5", "ended_at"),
     ],
 )
@@ -830,6 +845,72 @@ def test_no_text_stops_a_reader_and_every_cdr_it_gives_is_one(lines: list[str]) 
             answered = started if outcome.answered_at is None else to_us(outcome.answered_at)
             assert started <= answered <= ended
             assert outcome.billable_seconds is not None
+
+
+ODD = HOSTILE | st.sampled_from(
+    ["", "0", "-1", "9" * 17, "9" * 5000, "2099-12-31 23:59:59", "0001-01-01 00:00:00", "%"]
+)
+MASTER_FIELDS = ["account", "src", "dst", "context", "dstchannel", "start", "answer", "end", "duration", "billsec"]
+VARIABLES = [*LEAST, "last_app", "last_arg", "sip_gateway_name", "tollgate_provider_id"]
+EXTRAS = ODD.map(lambda text: '"' + text.replace('"', '""') + '"')
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(MASTER_FIELDS), ODD, max_size=2),
+    st.lists(EXTRAS, max_size=5),
+    st.dictionaries(st.sampled_from(VARIABLES), ODD | st.integers() | st.none() | st.lists(ODD), max_size=2),
+    st.dictionaries(st.sampled_from(FULL.split()), ODD, max_size=2),
+)
+def test_odd_fields_in_rows_that_are_else_good_give_cdrs_or_say_what_is_wrong(
+    fields: dict[str, str], extras: list[str], variables: dict[str, object], columns: dict[str, str]
+) -> None:
+    good = {"called": "112", "started_at": "1795545000", "answered_at": "", "ended_at": "1795545012"} | columns
+    row = ",".join('"' + good.get(name, "").replace('"', '""') + '"' for name in FULL.split())
+    found = [
+        *read_master_csv([master(*extras, **fields)], replace(NEW_YORK, keep_unmapped_trunks=True)),
+        *read_json_cdr([json.dumps(leg(**variables))], replace(MSK_1, legs="both", keep_unmapped_trunks=True)),
+        *read_mapped_csv([row], MSK_1, numbered(FULL, EPOCH)),
+    ]
+    for outcome in found:
+        assert isinstance(outcome, BadRow) or decode_cdr(encode(outcome)) == outcome
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(
+        [
+            ("America/New_York", 1_772_953_200),
+            ("America/New_York", 1_793_512_800),
+            ("Europe/London", 1_774_746_000),
+            ("Europe/London", 1_792_890_000),
+            ("Australia/Lord_Howe", 1_775_314_800),  # by half an hour
+            ("Australia/Lord_Howe", 1_791_041_400),
+            ("UTC", 1_793_512_800),
+        ]
+    ),
+    st.integers(-2 * 3600 * 10**6, 2 * 3600 * 10**6),
+    st.integers(0, 120 * 10**6),
+    st.integers(0, 2 * 3600 * 10**6),
+)
+def test_a_call_around_any_change_of_the_clock_keeps_its_durations_and_its_wall_clock(
+    zone_and_change: tuple[str, int], before_us: int, ringing_us: int, talking_us: int
+) -> None:
+    zone, change = zone_and_change
+    start_us = change * 10**6 + before_us
+    moments = [start_us, start_us + ringing_us, start_us + ringing_us + talking_us]
+    walls = [f"{to_datetime(us).astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M:%S}" for us in moments]
+    duration, billsec = (moments[2] - moments[0]) // 10**6, talking_us // 10**6
+    row = master(start=walls[0], answer=walls[1], end=walls[2], duration=str(duration), billsec=str(billsec))
+
+    (cdr,) = cdrs(read_master_csv([row], replace(MSK_1, time_zone=zone)))
+
+    assert cdr.answered_at is not None
+    read = [to_us(text) for text in (cdr.started_at, cdr.answered_at, cdr.ended_at)]
+    assert [f"{to_datetime(us).astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M:%S}" for us in read] == walls
+    assert abs(read[2] - read[0] - duration * 10**6) <= 10**6
+    assert abs(read[2] - read[1] - billsec * 10**6) <= 10**6
+    assert cdr.billable_seconds == billsec
 
 
 @settings(max_examples=200, deadline=None)

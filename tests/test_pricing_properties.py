@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from engine.bands import BandHours, Schedule
 from engine.charges import amount, charge, first_minute, grant
-from engine.prices import ListTerms, Price, Scope
+from engine.reference import Reference
 from engine.rounding import budget, round_micros, unit_of
-from engine.tariffs import NO_END, Rate, Tariff
 from schemas.rated import Charge
-from schemas.reference import Band
+from schemas.reference import Band, PriceList, PriceRow
 from schemas.times import DAY_US, SECOND_US, from_datetime, to_datetime
 from tests.models import pricing as model
 
@@ -108,26 +107,16 @@ class Sold:
         self.model = model.PriceModel(tuple(of_tiers), rounding, decimals)
         self.setup, self.answered = setup, setup + rings
         self.setup_us, self.answered_us = from_datetime(setup), from_datetime(self.answered)
-        rates = [
-            Rate(
-                None if tier.band is None else tier.band.band_id,
-                tier.from_second,
-                tier.connect_fee_micros,
-                tier.price_micros,
-                tier.per_seconds,
-                tier.step_seconds,
-                tier.min_charge_micros,
-                tier.max_charge_micros,
-                tier.attempt_fee_micros,
-            )
-            for tier in of_tiers
-        ]
-        self.price = Price(
-            "",
-            ListTerms("L", "L", None, rounding, decimals, unit_of(decimals), 0, NO_END),
-            Scope(None, None, None, 0, NO_END, 0),
-            Tariff(rates, {band.band_id: hours(band) for band in of_bands}),
+        rows = [row(tier) for tier in of_tiers]
+        data = Reference(
+            accounts=(),
+            providers=(),
+            plans=(),
+            price_lists=[PriceList("L", "", "retail", None, "RUB", rounding, decimals, None, None)],
+            prices=rows,
+            bands=[band_record(band) for band in of_bands],
         )
+        self.price = data.retail["L"].candidates("7")[0]
 
     def bill(self, seconds: int, percent: int) -> Charge:
         """The engine's bill of an answered call."""
@@ -154,18 +143,32 @@ class Sold:
         return f"Sold({self.model!r}, set up {self.setup!r}, answered {self.answered!r})"
 
 
-def hours(band: model.BandModel) -> BandHours:
+def row(tier: model.Tier) -> PriceRow:
+    """The engine's row of a tier."""
+    return PriceRow(
+        "L",
+        "",
+        None,
+        None,
+        None,
+        None if tier.band is None else tier.band.band_id,
+        tier.from_second,
+        tier.connect_fee_micros,
+        tier.price_micros,
+        tier.per_seconds,
+        tier.step_seconds,
+        tier.min_charge_micros,
+        tier.max_charge_micros,
+        None,
+        None,
+        tier.attempt_fee_micros,
+    )
+
+
+def band_record(band: model.BandModel) -> Band:
     """The engine's band."""
-    return BandHours(
-        Band(
-            band.band_id,
-            band.weekdays,
-            band.start_minute,
-            band.end_minute,
-            band.dates,
-            band.time_zone,
-            band.weight,
-        )
+    return Band(
+        band.band_id, band.weekdays, band.start_minute, band.end_minute, band.dates, band.time_zone, band.weight
     )
 
 
@@ -351,7 +354,7 @@ def test_the_band_in_force_is_the_heaviest_that_the_wall_clock_is_in_and_holds_a
     of_bands: tuple[model.BandModel, ...], data: st.DataObject
 ) -> None:
     ordered = sorted(of_bands, key=lambda band: (-band.weight, band.band_id))
-    schedule = Schedule([hours(band) for band in ordered])
+    schedule = Schedule([BandHours(band_record(band)) for band in ordered])
     at_us = from_datetime(data.draw(moments(of_bands)))
 
     place, until_us = schedule.at(at_us)

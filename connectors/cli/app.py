@@ -3,21 +3,19 @@
 Exit codes: 0 done, 1 a check found something, 2 bad use or bad input (the reason is on standard error).
 """
 
-import gc
 import importlib.metadata
 import json
 import sys
 import zoneinfo
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import cyclopts
 from rich.console import Console
 from rich.table import Table
 
 from connectors.files.reference_folder import BrokenFolder, read_reference_folder
-from connectors.settings import BadSettings, engine_settings
+from connectors.settings import engine_settings
 from engine.reference import Reference
 from engine.settings import EngineSettings
 
@@ -37,31 +35,6 @@ err = Console(stderr=True, highlight=False, emoji=False)  # `:100:` is a line's 
 
 class Refused(Exception):
     """Bad use or bad input: its text goes to standard error and the exit code is 2."""
-
-
-def main() -> NoReturn:
-    """Runs the command that the arguments name and exits with its code."""
-    # Tables live as long as the process; the collector need not walk them over and over.
-    gc.set_threshold(50_000, 20, 100)
-    # Time zones come from the pinned package: the same call costs the same on every machine.
-    zoneinfo.reset_tzpath(())
-    from connectors.cli import commands  # noqa: F401  registers them
-
-    try:
-        code = app(exit_on_error=False, print_error=True, result_action="return_value")
-    except cyclopts.CycloptsError:
-        sys.exit(2)
-    except (Refused, BadSettings) as refused:
-        err.print(f"tollgate: {refused}", markup=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("tollgate: interrupted")
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of a pipe has had enough.
-        sys.stderr.close()
-        sys.exit(0)
-    sys.exit(code if isinstance(code, int) else 0)
 
 
 def settings() -> EngineSettings:

@@ -15,7 +15,7 @@ How a row is read:
 * `billable_seconds` is billsec (parts of a second are cut off, or rounded with `initiatedseconds`), and must agree
   with answer and end to a second.
 * Times are local ones in the settings' zone. In the hour that comes twice when clocks go back, duration and billsec
-  tell which one is meant; where both fit, the first is taken. A local time that never was is a bad row.
+  tell which one is meant; where both hours fit, the first is taken. A local time that never was is a bad row.
 * The provider is the trunk in dstchannel (`PJSIP/megafon-0000001a`), by the settings' table.
 """
 

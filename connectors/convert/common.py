@@ -244,25 +244,31 @@ def choose_times(
     total_seconds: int | None = None,
     billable_seconds: int | None = None,
 ) -> Times:
-    """Of all readings of ambiguous wall-clock times, the earliest that agree with the durations within a second.
+    """Of all readings of ambiguous wall-clock times, the one that agrees with the durations within a second.
 
-    In the hour that comes twice the durations tell most calls' readings; where they do not, both hours fit and the
-    first one is taken. If no reading fits, the first of each: the checks that follow say what is wrong.
+    If several agree the shortest call is taken, since nobody rings for an hour, then the earliest. If none does, the
+    first reading of each: the checks that follow say what is wrong.
     """
     answers: Sequence[int | None] = (None,) if answered is None else answered
-    if len(started) * len(answers) * len(ended) > 1:
-        for start, answer, end in product(started, answers, ended):
-            if (
-                start <= (start if answer is None else answer) <= end
-                and (total_seconds is None or abs(end - start - total_seconds * SECOND_US) <= SECOND_US)
-                and (
-                    answer is None
-                    or billable_seconds is None
-                    or abs(end - answer - billable_seconds * SECOND_US) <= SECOND_US
-                )
-            ):
-                return Times(start, answer, end)
-    return Times(started[0], answers[0], ended[0])
+    readings = [Times(*reading) for reading in product(started, answers, ended)]
+    if len(readings) == 1:
+        return readings[0]
+    return min(
+        (reading for reading in readings if _agree(reading, total_seconds, billable_seconds)),
+        key=lambda reading: (reading.ended - reading.started, reading.started),
+        default=readings[0],
+    )
+
+
+def _agree(times: Times, total_seconds: int | None, billable_seconds: int | None) -> bool:
+    started, answered, ended = times
+    if not started <= (started if answered is None else answered) <= ended:
+        return False
+    if total_seconds is not None and abs(ended - started - total_seconds * SECOND_US) > SECOND_US:
+        return False
+    if answered is None or billable_seconds is None:
+        return True
+    return abs(ended - answered - billable_seconds * SECOND_US) <= SECOND_US
 
 
 def billable(times: Times, names: TimeNames, given_seconds: int | None, tolerance_us: int = SECOND_US) -> int:
