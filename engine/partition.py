@@ -5,7 +5,6 @@ state. What is to be published gathers in `outbox`, what a new owner of the part
 taken by the worker when it commits. The same events in the same order give the same bytes.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from heapq import heappop, heappush
@@ -108,8 +107,8 @@ class Partition:
         self._seen_commands: dict[str, SeenRecord] = {}
         self._days = CivilDays(settings.business_time_zone)
         self._expiries: list[tuple[int, str]] = []
-        self._forget: deque[tuple[int, str, str]] = deque()
-        self._forget_counters: deque[tuple[int, tuple[str, str]]] = deque()
+        self._forget: list[tuple[int, str, str]] = []
+        self._forget_counters: list[tuple[int, tuple[str, str]]] = []
 
         self._changes: dict[bytes, bytes | None] = {}
         self._touched: dict[str, AccountState] = {}
@@ -136,9 +135,16 @@ class Partition:
         """Takes one event in; `now_us` is the time of its record. A refusal has changed nothing."""
         if now_us > self.clock_us:
             self.clock_us = now_us
-        if self._expiries and self._expiries[0][0] <= self.clock_us:
+        clock_us = self.clock_us
+        if self._expiries and self._expiries[0][0] <= clock_us:
             self._expire()
-        return self._handlers[type(event)](event, now_us)
+        if self._forget and self._forget[0][0] < clock_us - self.settings.remember_us:
+            self._forget_ids()
+        refusal = self._handlers[type(event)](event, now_us)
+        if self._expiries and self._expiries[0][0] <= clock_us:
+            # An attempt that came late may have been granted less than it was late.
+            self._expire()
+        return refusal
 
     def _on_attempt(self, attempt: CallAttempt, now_us: int) -> Refusal | None:
         call = self.calls.get(attempt.attempt_id)
@@ -234,7 +240,7 @@ class Partition:
             return refuse("account_closed", f"account {command.account_id!r} is closed for good")
         self._apply_command(command, account, state, now_us)
         self._seen_commands[command.command_id] = SeenRecord(content, now_us)
-        self._forget.append((now_us, COMMAND, command.command_id))
+        heappush(self._forget, (now_us, COMMAND, command.command_id))
         self._change(COMMAND, command.command_id, SeenRecord(content, now_us))
         return None
 
@@ -272,14 +278,13 @@ class Partition:
         self.calls[attempt.attempt_id] = call
         self._changed_calls[attempt.attempt_id] = call
         self._change(CALL, attempt.attempt_id, CallRecord(attempt, published, call.tariff_plan_id, call.place))
-        self._forget.append((now_us, CALL, attempt.attempt_id))
+        heappush(self._forget, (now_us, CALL, attempt.attempt_id))
         if allowed:
             heappush(self._expiries, (expires_us, attempt.attempt_id))
         if counted and state is not None:
             state.held_micros += decision.hold_micros
             state.running += 1
-            state.touched_us = now_us
-            self._touched[state.account_id] = state
+            self._touch(state, now_us)
         if isinstance(decision.reason, NumberNotInUse) and decision.reason.status is not None:
             self._apply_unwanted(attempt, at_us, now_us)
         if decision.routes:
@@ -293,11 +298,10 @@ class Partition:
         self, request: CallExtension, decision: CallDecision, call: Call, state: AccountState | None, now_us: int
     ) -> None:
         call.extensions = (*call.extensions, Extension(request, decision))
-        call.last_us = now_us
+        call.last_us = max(call.last_us, now_us)
         if call.counted and state is not None:
             state.held_micros += decision.hold_micros - call.hold_micros
-            state.touched_us = now_us
-            self._touched[state.account_id] = state
+            self._touch(state, now_us)
         call.hold_micros = decision.hold_micros
         if decision.max_seconds > call.granted_seconds:
             call.granted_seconds = decision.max_seconds
@@ -309,7 +313,7 @@ class Partition:
         """Frees what a running call holds."""
         assert call.phase == "running"
         call.phase = phase  # type: ignore[assignment]  # one of Phase, as all callers see
-        call.last_us = now_us
+        call.last_us = max(call.last_us, now_us)
         self._changed_calls[call.attempt_id] = call
         if call.counted and call.attempt.account_id is not None:
             state = self.accounts[call.attempt.account_id]
@@ -317,14 +321,14 @@ class Partition:
             state.running -= 1
             assert state.held_micros >= 0, f"account {state.account_id} holds less than nothing"
             assert state.running >= 0, f"account {state.account_id} has fewer calls than none"
-            state.touched_us = now_us
-            self._touched[state.account_id] = state
+            self._touch(state, now_us)
 
     def _apply_rated(
         self, rated: RatedCdr, call: Call | None, account: Account | None, state: AccountState | None, now_us: int
     ) -> None:
         if call is not None:
-            call.last_us = now_us
+            call.last_us = max(call.last_us, now_us)
+            self._changed_calls[call.attempt_id] = call
             if call.phase == "running" and self._ends(rated.service, call.attempt.service):
                 self._apply_end(call, "ended", now_us)
         revenue = cost = 0
@@ -356,14 +360,12 @@ class Partition:
             else:
                 state.status = "closed" if isinstance(command, Close) else "blocked"
                 state.status_since, state.status_why = command.at, command.reason
-            state.touched_us = now_us
-            self._touched[state.account_id] = state
+            self._touch(state, now_us)
 
     def _apply_money(self, account: Account, state: AccountState, amount_micros: int, now_us: int) -> None:
         before = state.balance_micros
         state.balance_micros = after = before + amount_micros
-        state.touched_us = now_us
-        self._touched[state.account_id] = state
+        self._touch(state, now_us)
         if after >= before:
             return
         critical = account.critical_balance_micros
@@ -384,7 +386,7 @@ class Partition:
         counter = self.counters.get(key)
         if counter is None:
             counter = self.counters[key] = Counter(*key, now_us)
-            self._forget_counters.append((now_us, key))
+            heappush(self._forget_counters, (now_us, key))
         if counter.add(caller, at_us):
             self._changes[f"{CALLER}/{key[0]}/{key[1]}/{caller}".encode()] = PRESENT
         self._counted[key] = counter
@@ -424,7 +426,7 @@ class Partition:
                 ),
             )
         self._traffic.clear()
-        self._forget_old()
+        self._forget_counters_of_old()
 
     def take_outbox(self) -> list[Output]:
         """What is to be published since the last call."""
@@ -458,15 +460,24 @@ class Partition:
         self._counted.clear()
         return changes
 
-    def _forget_old(self) -> None:
+    def _forget_ids(self) -> None:
+        """Forgets the ids that are old by now, in the order of their last use, whoever owned the partition then."""
         oldest_us = self.clock_us - self.settings.remember_us
         forget = self._forget
+        running = []
         while forget and forget[0][0] < oldest_us:
-            _, kind, name = forget.popleft()
+            entry = heappop(forget)
+            _, kind, name = entry
             if kind == CALL:
                 call = self.calls[name]
-                if call.last_us >= oldest_us or call.phase == "running":
-                    forget.append((max(call.last_us, oldest_us), CALL, name))
+                if call.last_us >= oldest_us:
+                    heappush(forget, (call.last_us, CALL, name))
+                    continue
+                if call.phase == "running":
+                    running.append((call.last_us, CALL, name))
+                    continue
+                if entry[0] < call.last_us:
+                    heappush(forget, (call.last_us, CALL, name))
                     continue
                 del self.calls[name]
                 self._changed_calls.pop(name, None)
@@ -476,10 +487,15 @@ class Partition:
             else:
                 del self._seen_commands[name]
             self._changes[f"{kind}/{name}".encode()] = None
+        for entry in running:
+            heappush(forget, entry)
+
+    def _forget_counters_of_old(self) -> None:
+        """Forgets counters that no event can reach any more."""
         oldest_us = self.clock_us - self.settings.horizon_us - self.settings.ahead_us
         counters = self._forget_counters
         while counters and counters[0][0] < oldest_us:
-            _, key = counters.popleft()
+            _, key = heappop(counters)
             counter = self.counters.pop(key)
             self._counted.pop(key, None)
             self._changes[f"{COUNTER}/{key[0]}/{key[1]}".encode()] = None
@@ -540,8 +556,8 @@ class Partition:
         for name in callers:
             number, day, caller = name.split("/", 2)
             self.counters[number, day].callers.add(caller)
-        self._forget.extend(sorted(forget))
-        self._forget_counters.extend(sorted(forget_counters))
+        self._forget = sorted(forget)
+        self._forget_counters = sorted(forget_counters)
         self._check_holds()
 
     def _restore_hold(self, call: Call, hold: HoldRecord) -> None:
@@ -580,7 +596,7 @@ class Partition:
     def _remember_cdr(self, cdr_id: str, content: bytes, now_us: int) -> None:
         seen = SeenRecord(content, now_us)
         self._seen_cdrs[cdr_id] = seen
-        self._forget.append((now_us, CDR, cdr_id))
+        heappush(self._forget, (now_us, CDR, cdr_id))
         self._change(CDR, cdr_id, seen)
 
     def _again(self, seen: SeenRecord, content: bytes, what: str) -> Refusal | None:
@@ -595,10 +611,14 @@ class Partition:
         account = self.reference.accounts.get(account_id)
         if account is None:
             return None, None
-        state = self.accounts.get(account_id)
-        if state is None:
-            state = self.accounts[account_id] = opened(account)
-        return account, state
+        # An account that no event has touched is as the reference data opens it, and is not kept.
+        return account, self.accounts.get(account_id) or opened(account)
+
+    def _touch(self, state: AccountState, now_us: int) -> None:
+        """To be called with each change of an account."""
+        state.touched_us = max(state.touched_us, now_us)
+        self.accounts[state.account_id] = state
+        self._touched[state.account_id] = state
 
     def _moment(self, text: str, now_us: int) -> int | Refusal:
         try:

@@ -29,6 +29,7 @@ from connectors.convert import (
 )
 from connectors.convert.documents import MAX_DOCUMENT_CHARS
 from connectors.convert.rows import MAX_ROW_CHARS
+from engine.rating import Moments, moments
 from schemas.codec import decode_cdr, encode
 from schemas.events import Cdr
 from schemas.times import to_datetime, to_us
@@ -322,6 +323,37 @@ def test_local_times_are_read_across_changes_of_the_clock(
     assert (cdr.started_at[11:19], cdr.answered_at[11:19]) == utc
     assert to_us(cdr.ended_at) - to_us(cdr.started_at) == duration * 1_000_000
     assert to_us(cdr.ended_at) - to_us(cdr.answered_at) == billsec * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("start", "answer", "end", "billsec", "outcome"),
+    [
+        # Clocks go back from 3:00 to 2:00 on 25 October 2026, and forward from 2:00 to 3:00 on 29 March 2026.
+        ("10-25 01:59:00", "10-25 01:59:10", "10-25 02:00:10", 60, "23:59:00 23:59:10 00:00:10"),
+        ("10-25 02:30:00", "10-25 02:30:10", "10-25 02:31:10", 60, "00:30:00 00:30:10 00:31:10"),
+        ("10-25 02:59:00", "10-25 02:59:10", "10-25 03:00:10", 60, "01:59:00 01:59:10 02:00:10"),
+        ("10-25 02:59:00", "10-25 02:59:10", "10-25 02:00:10", 60, "00:59:00 00:59:10 01:00:10"),
+        ("10-25 02:59:00", "", "10-25 02:00:10", 0, "00:59:00 - 01:00:10"),
+        ("03-29 01:59:00", "03-29 01:59:10", "03-29 03:00:10", 60, "00:59:00 00:59:10 01:00:10"),
+        ("03-29 02:30:00", "03-29 03:30:10", "03-29 03:31:10", 60, "start 2026-03-29 02:30:00 never was"),
+        ("03-29 01:59:00", "03-29 02:00:00", "03-29 03:31:10", 60, "answer 2026-03-29 02:00:00 never was"),
+        ("03-29 01:59:00", "03-29 01:59:10", "03-29 02:59:59", 60, "end 2026-03-29 02:59:59 never was"),
+    ],
+)
+def test_the_clock_of_berlin_is_read_in_utc(start: str, answer: str, end: str, billsec: int, outcome: str) -> None:
+    clock = {"start": f"2026-{start}", "answer": answer and f"2026-{answer}", "end": f"2026-{end}"}
+    row = master(
+        **clock,
+        duration="70",
+        billsec=str(billsec),
+        disposition="ANSWERED" if answer else "NO ANSWER",
+    )
+    (found,) = read_master_csv([row], replace(MSK_1, time_zone="Europe/Berlin"))
+    if isinstance(found, BadRow):
+        assert f"{outcome} in Europe/Berlin" in found.message
+    else:
+        written = (found.started_at, found.answered_at, found.ended_at)
+        assert " ".join("-" if moment is None else moment[11:19] for moment in written) == outcome
 
 
 def test_a_local_time_that_never_was_is_a_bad_row() -> None:
@@ -841,6 +873,7 @@ def test_no_text_stops_a_reader_and_every_cdr_it_gives_is_one(lines: list[str]) 
             assert outcome.message
         else:
             assert decode_cdr(encode(outcome)) == outcome
+            assert isinstance(moments(outcome), Moments)
             started, ended = to_us(outcome.started_at), to_us(outcome.ended_at)
             answered = started if outcome.answered_at is None else to_us(outcome.answered_at)
             assert started <= answered <= ended
@@ -873,7 +906,9 @@ def test_odd_fields_in_rows_that_are_else_good_give_cdrs_or_say_what_is_wrong(
         *read_mapped_csv([row], MSK_1, numbered(FULL, EPOCH)),
     ]
     for outcome in found:
-        assert isinstance(outcome, BadRow) or decode_cdr(encode(outcome)) == outcome
+        if isinstance(outcome, Cdr):
+            assert decode_cdr(encode(outcome)) == outcome
+            assert isinstance(moments(outcome), Moments)
 
 
 @settings(max_examples=300, deadline=None)

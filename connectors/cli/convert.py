@@ -37,7 +37,7 @@ def convert(
         raise Refused("name at least one CDR file")
     for path in files:
         if not path.is_file():
-            raise Refused(f"{path}: no such file")
+            raise Refused(f"{path}: no such file" if not path.exists() else f"{path}: is not a file")
     try:
         settings = ConvertSettings(
             switch_id=switch,
@@ -68,7 +68,9 @@ def convert(
                     bad += 1
         except MappingError as error:
             raise Refused(f"{path}: {error}") from None
-        except (OSError, EOFError) as error:
+        except BrokenPipeError:
+            raise
+        except OSError as error:
             raise Refused(f"{path}: {error}") from None
     sys.stdout.flush()
     err.print(f"{good} CDRs, {skipped} left out (other legs), {bad} rows that could not be read", markup=False)
@@ -87,6 +89,8 @@ def _pairs(name: str, words: Iterable[str]) -> dict[str, str]:
 
 def _mapping(format_: str, path: Path | None) -> CsvMapping | None:
     if format_ != "csv":
+        if path is not None:
+            raise Refused(f"--mapping is for --format csv only; {format_} files say what their fields are")
         return None
     if path is None:
         raise Refused("--format csv needs --mapping FILE, which says what its columns are")

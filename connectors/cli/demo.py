@@ -8,12 +8,10 @@ import cyclopts
 import msgspec
 
 from backoffice.lock_check import check_lock
-from connectors.cli.app import app, load_reference, out, print_pairs, settings
+from connectors.cli.app import Refused, app, load_reference, out, print_pairs, settings
 from connectors.cli.replay import replay_with_progress
 from connectors.convert import BadRow, ConvertSettings, convert
 from connectors.files.event_lines import EventFile
-from connectors.sample.operator import write_reference
-from connectors.sample.traffic import write_traffic
 from schemas.codec import encode
 from schemas.decisions import CallDecision
 
@@ -36,9 +34,18 @@ def demo(
     once: Annotated[bool, cyclopts.Parameter(help="End after the summary; so it does while nothing serves.")] = False,
 ) -> None:
     """Build a sample operator, replay an hour of its calls, and rate CDR files of an Asterisk and a FreeSWITCH."""
+    # The tables of real prefixes take a third of a second to import: no other command waits for them.
+    from connectors.sample.operator import write_reference
+    from connectors.sample.traffic import write_traffic
+
+    if attempts < 1:
+        raise Refused(f"--attempts must be at least 1, not {attempts}")
     reference, events = folder / "reference", folder / "events"
-    write_reference(reference, seed=seed)
-    traffic = write_traffic(events, reference, seed=seed, attempts=attempts)
+    try:
+        write_reference(reference, seed=seed)
+        traffic = write_traffic(events, reference, seed=seed, attempts=attempts)
+    except OSError as error:
+        raise Refused(f"--folder {folder}: {error}") from None
     engine = settings()
     tables = load_reference(reference, engine)
     switches = [
@@ -58,9 +65,9 @@ def demo(
     summary = replay_with_progress(engine, tables, (*traffic, *switches), results)
     print_pairs("An hour of its calls", summary.lines())
 
-    out.print("\nWhy did this call not go through?", style="bold")
     denied = next(_denied_by_lock(results / "decisions.jsonl"), None)
     if denied is not None and denied.account_id is not None:
+        out.print("\nWhy did this call not go through?", style="bold")
         found = check_lock(tables, number=_called(denied, (*traffic, *switches)), account_id=denied.account_id)
         out.print(
             f"attempt {denied.attempt_id} to {found.number}: {found.verdict}",
