@@ -37,6 +37,10 @@ Observer = Callable[[Sequence[Output]], None]
 """Told of what a batch publishes, once it has been committed."""
 
 
+class StateLost(Exception):
+    """The state that was restored does not fit together: it must not be worked with."""
+
+
 class PartitionTask:
     """The life of one partition in one worker: `take`, then `process` batch after batch until it is lost."""
 
@@ -57,6 +61,7 @@ class PartitionTask:
         """Makes the partition this worker's own: fences the former owner, then restores the state it left.
 
         The position comes from the changelog and not from the group's offset: that was fetched before the fence.
+        Raises StateLost when what was read does not fit together.
         """
         self._producer = await self._broker.producer(f"{self._application}.{self.partition}")
         records: dict[bytes, bytes] = {}
@@ -71,7 +76,10 @@ class PartitionTask:
         position = PositionRecord({}, 0, b"") if last is None else decode_position(last)
         self.next_offsets.update(position.next_offsets)
         self._digest = position.digest
-        self.engine.restore(records, position.clock_us)
+        try:
+            self.engine.restore(records, position.clock_us)
+        except (AssertionError, KeyError) as broken:
+            raise StateLost(f"partition {self.partition}: the changelog does not fit together: {broken!r}") from broken
 
     async def process(self, records: Sequence[Record]) -> list[Output]:
         """One batch, from events to commit; what it published, rejected events last.
@@ -204,6 +212,7 @@ class Worker:
         self._partitions = 0
         self._gained: set[int] = set()
         self._lost: set[int] = set()
+        self._lost_once: set[int] = set()
         self._stopping = False
 
     async def start(self) -> None:
@@ -249,10 +258,11 @@ class Worker:
         consumer = self._consumer
         assert consumer is not None, "the worker has not been started"
         polled = await consumer.poll(self._max_records, idle_seconds)
-        await self._settle(consumer)
+        taken = await self._settle(consumer)
         batches: dict[int, list[Record]] = {}
         for (_, partition), records in polled.items():
-            if partition in self.tasks:
+            # What was polled before a partition was taken lies behind its seek and comes again.
+            if partition in self.tasks and partition not in taken:
                 batches.setdefault(partition, []).extend(records)
         work = [self._process(consumer, self.tasks[partition], batches[partition]) for partition in sorted(batches)]
         if len(work) == 1:
@@ -268,12 +278,16 @@ class Worker:
         try:
             outputs = await task.process(records)
         except Fenced:
-            # Another worker owns the partition by now; the group will say so at one of the next polls.
+            # Another worker took the partition. If it was a zombie that the group has moved past, the partition is
+            # still ours after the next poll, and is taken back then; else that poll says that it is not.
             await self._drop(task)
+            self._gained.add(task.partition)
+            consumer.pause(consumer.assignment() & set(self._inputs(task.partition)))
         except Ambiguous:
             # Nobody knows whether the batch counts. What was committed is read again.
             await self._drop(task)
-            await self._take(consumer, task.partition)
+            self._gained.add(task.partition)
+            consumer.pause(consumer.assignment() & set(self._inputs(task.partition)))
         else:
             if self._observe is not None:
                 self._observe(outputs)
@@ -289,15 +303,33 @@ class Worker:
         self._lost |= lost & self.tasks.keys()
         self._gained -= lost
 
-    async def _settle(self, consumer: Consumer) -> None:
-        """Drops what was lost and takes what was gained, outside of the group's callbacks."""
+    async def _settle(self, consumer: Consumer) -> set[int]:
+        """Drops what was lost and takes what was gained, outside of the group's callbacks; what was taken."""
         for partition in sorted(self._lost):
             if (task := self.tasks.get(partition)) is not None:
                 await self._drop(task)
         self._lost.clear()
+        taken = set()
         for partition in sorted(self._gained):
             self._gained.discard(partition)
-            await self._take(consumer, partition)
+            if consumer.assignment().issuperset(self._inputs(partition)):
+                try:
+                    await self._take(consumer, partition)
+                except StateLost:
+                    # It may have been taken over, and the changelog compacted, while it was read: the next poll says
+                    # whose it is. Twice in a row is a broken changelog.
+                    if partition in self._lost_once:
+                        raise
+                    self._lost_once.add(partition)
+                    self._gained.add(partition)
+                else:
+                    self._lost_once.discard(partition)
+                    taken.add(partition)
+        return taken
+
+    @staticmethod
+    def _inputs(partition: int) -> list[TopicPartition]:
+        return [TopicPartition(topic.name, partition) for topic in topics.INPUTS]
 
     async def _take(self, consumer: Consumer, partition: int) -> None:
         task = PartitionTask(
@@ -307,9 +339,13 @@ class Worker:
             self._partitions,
             Partition(self._settings, self._reference),
         )
-        await task.take()
+        try:
+            await task.take()
+        except StateLost:
+            await task.drop()
+            raise
         self.tasks[partition] = task
-        mine = [TopicPartition(topic, partition) for topic in task.next_offsets]
+        mine = self._inputs(partition)
         for input_partition in mine:
             consumer.seek(input_partition, task.next_offsets[input_partition.topic])
         consumer.resume(mine)

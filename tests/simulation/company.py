@@ -25,8 +25,11 @@ from schemas.reference import (
 
 RUB = 1_000_000
 PLACE = "Москва"
-PREFIXES = ("7", "7495", "7900", "44", "881")
-"""Destinations: landlines, mobiles that are locked in part, one that one provider only knows, one that nobody sells."""
+PREFIXES = ("7", "7495", "7900", "44", "881", "99")
+"""Destinations: landlines, mobiles that are locked in part, one that one provider only knows, one that is bought and
+not sold, one that nobody knows."""
+QUARANTINED = 6
+"""So many of the operator's first numbers are used by nobody."""
 
 _STATUSES: tuple[NumberStatus, ...] = ("free", "reserved", "archive")
 
@@ -68,7 +71,7 @@ def company(rng: Random) -> Company:
         Provider("own", "Своя сеть", 3, PLACE, False, True),
     )
     numbers = (
-        *(_number(f"7495{i:07d}", _STATUSES[i % 3], None) for i in range(1, 7)),
+        *(_number(f"7495{i:07d}", _STATUSES[i % 3], None) for i in range(QUARANTINED)),
         *(_number(f"7495{7_000_000 + i}", "in_use", account.account_id) for i, account in enumerate(accounts)),
     )
     records = {
@@ -103,7 +106,7 @@ def company(rng: Random) -> Company:
 
 def _account(rng: Random, i: int) -> Account:
     kind = ("poor", "rich", "credit", "poor", "rich", "empty")[i % 6]
-    balance = {"poor": rng.randrange(1, 12 * RUB), "rich": 5_000 * RUB, "credit": -3 * RUB, "empty": 0}[kind]
+    balance = {"poor": rng.randrange(1, 30 * RUB), "rich": 5_000 * RUB, "credit": -3 * RUB, "empty": 0}[kind]
     return Account(
         account_id=f"{rng.randrange(10**6):06d}-{i}",
         client_id=f"client-{i}",
@@ -113,7 +116,7 @@ def _account(rng: Random, i: int) -> Account:
         balance_micros=balance,
         credit_limit_micros=20 * RUB if kind == "credit" else 0,
         critical_balance_micros=rng.choice((None, 2 * RUB)),
-        status=rng.choice(("active",) * 8 + ("blocked", "closed")),
+        status=rng.choice(("active",) * 14 + ("blocked", "closed")),
         place=rng.choice((None, PLACE)),
         max_concurrent_calls=rng.choice((None, None, 1, 3)),
     )
@@ -146,6 +149,7 @@ def _prices(rng: Random) -> list[PriceRow]:
         _row("retail", "", RUB, step=60, service="calls_rec"),
         _row("north", "7", RUB // 2, step=1),
         _row("north", "7900", 3 * RUB, step=60),
+        _row("north", "881", RUB, step=1),
         _row("south", "7", rng.randrange(1, 2 * RUB), step=6, per=61),
         _row("south", "44", 15 * RUB, step=1),
     ]

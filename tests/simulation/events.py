@@ -29,7 +29,7 @@ from schemas.events import (
 from schemas.reference import Account
 from schemas.times import HOUR_US, SECOND_US, to_text
 
-from .company import PREFIXES, RUB, Company
+from .company import PREFIXES, QUARANTINED, RUB, Company
 
 NOBODY = "nobody"
 """An account id that the reference does not know."""
@@ -107,8 +107,8 @@ class Scenarios:
         self._attempts(attempt, now)
         answered = now + rng.randrange(1, 30) * SECOND_US
         seconds = rng.choice((0, 1, 59, 60, 61, 200, 900, rng.randrange(3_000)))
-        if rng.random() < 0.25:
-            self._extensions(attempt, answered)
+        if seconds > 60 and rng.random() < 0.5:
+            self._extensions(attempt, answered, seconds)
         ending = rng.random()
         if ending < 0.1:
             return  # lost: its hold expires
@@ -123,13 +123,14 @@ class Scenarios:
         if luck > 0.05:
             self._switch(attempt, now)
         if luck > 0.95:
-            self._switch(replace(attempt, called=self._called()), now + self._rng.randrange(9) * SECOND_US)
+            # A call for nobody is found by its number, so that one must stay.
+            other = replace(attempt, called=self._called()) if attempt.account_id else replace(attempt, caller="1")
+            self._switch(other, now + self._rng.randrange(9) * SECOND_US)
 
-    def _extensions(self, attempt: CallAttempt, answered: int) -> None:
+    def _extensions(self, attempt: CallAttempt, answered: int, seconds: int) -> None:
+        """Requests for more time while the call lasts, seldom one after it."""
         assert attempt.account_id is not None
-        used = 0
-        for _ in range(self._rng.randint(1, 3)):
-            used += self._rng.randrange(20, 400)
+        for used in sorted(self._rng.randrange(seconds + 60) for _ in range(self._rng.randint(1, 3))):
             at = answered + used * SECOND_US
             account_id = attempt.account_id if self._rng.random() < 0.95 else self._account().account_id
             self._switch(CallExtension(attempt.attempt_id, attempt.switch_id, to_text(at), account_id, used), at)
@@ -195,12 +196,13 @@ class Scenarios:
     def _unwanted(self, now: int) -> None:
         """A call to a number that nobody uses, or that somebody does after all, and its CDR or release."""
         rng = self._rng
+        numbers = self._company.numbers
         attempt = CallAttempt(
             attempt_id=self._id("a"),
             switch_id="msk-1",
             at=to_text(now),
             service="incoming",
-            called=rng.choice(self._company.numbers).number,
+            called=rng.choice(numbers[:QUARANTINED] if rng.random() < 0.8 else numbers).number,
             caller=rng.choice((None, "+7 900 111-22-33", "79001112233", "4420" + str(rng.randrange(1000)))),
         )
         self._attempts(attempt, now)
@@ -292,8 +294,8 @@ class Scenarios:
         return accounts[min(self._rng.randrange(len(accounts)), self._rng.randrange(len(accounts)))]
 
     def _called(self) -> str:
-        prefix = self._rng.choice((*PREFIXES, "7495", "7900", "790055", "7495777"))
-        return f"{prefix}{'7' * 11}"[:11] if self._rng.random() < 0.3 else f"{prefix}12345678"[:11]
+        prefix = self._rng.choice((*PREFIXES, "7", "7495", "7495", "7495", "7900", "790055"))
+        return f"{prefix}{'7' * 11}"[:11] if self._rng.random() < 0.2 else f"{prefix}12345678"[:11]
 
     def _id(self, kind: str) -> str:
         self._ids += 1

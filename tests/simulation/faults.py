@@ -12,6 +12,9 @@ from typing import NamedTuple, Protocol
 from connectors.broker import Ambiguous, BrokerError
 
 _FREEZE_TICKS = 150
+_DOOMED = 0.3  # of the frozen ones: they die soon after they have gone on
+_RARE_POINTS = ("join", "producer", "read", "commit.before", "leave", "close")
+_RARE_TIMES = 6  # as likely, so that what comes seldom is hit as well
 _AMBIGUOUS_POINTS = ("commit.before", "commit.marker", "commit.after")
 
 
@@ -44,14 +47,14 @@ def rates(rng: Random) -> Rates:
         return rng.choice((0.0, often / 4, often, 3 * often))
 
     return Rates(
-        crash=rate(0.001),
-        freeze=rate(0.001),
-        trouble=rate(0.0003),
-        lost_send=rate(0.001),
-        ambiguous=rate(0.004),
-        kill=rate(0.001),
-        storm=rate(0.004),
-        compact=rate(0.01),
+        crash=rate(0.002),
+        freeze=rate(0.002),
+        trouble=rate(0.0006),
+        lost_send=rate(0.002),
+        ambiguous=rate(0.006),
+        kill=rate(0.002),
+        storm=rate(0.008),
+        compact=rate(0.02),
     )
 
 
@@ -60,6 +63,8 @@ class Victim(Protocol):
 
     dead: bool
     frozen_until: int
+    points_left: int | None
+    """After so many more points it dies; None: it is not doomed."""
 
     def expire(self) -> None:
         """Its group throws it out."""
@@ -88,7 +93,8 @@ class Faults:
             return
         for _ in range(self._rng.choice(self._pauses)):
             await asyncio.sleep(0)
-        if self.on and self.chance(self.rates.freeze):
+        often = _RARE_TIMES if point in _RARE_POINTS else 1
+        if self.chance(often * self.rates.freeze):
             self._freeze(victim, point)
         while self.on and not victim.dead and self.tick < victim.frozen_until:
             await asyncio.sleep(0)
@@ -96,7 +102,9 @@ class Faults:
             raise SimulatedCrash(point)
         if not self.on:
             return
-        if self.chance(self.rates.crash):
+        if victim.points_left is not None:
+            victim.points_left -= 1
+        if victim.points_left == 0 or self.chance(often * self.rates.crash):
             victim.dead = True
             self.happened[f"crash at {point}"] += 1
             raise SimulatedCrash(point)
@@ -120,3 +128,5 @@ class Faults:
         if self._rng.random() < 0.8:
             self.happened[f"zombie at {point}"] += 1
             victim.expire()
+            if self._rng.random() < _DOOMED:
+                victim.points_left = self._rng.randint(1, 6)

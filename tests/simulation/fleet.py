@@ -24,6 +24,7 @@ class Process:
         self.worker = worker
         self.dead = False
         self.frozen_until = 0
+        self.points_left: int | None = None
         self.leaving = False
         self.halting = False
         self.broken: str | None = None
@@ -126,7 +127,7 @@ class Fleet:
                 self._start()
             else:
                 self._rng.choice(living).leaving = True
-        if len(living) > self.wanted:
+        if len(living) > self.wanted and self._faults.chance(0.05):
             living[0].leaving = True
 
     def _start(self) -> None:

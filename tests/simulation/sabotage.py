@@ -106,7 +106,7 @@ class _UnfencedDoor(Door):
         for other, owner in [*known.items()]:
             if owner.dead:
                 await self.broker.producer(other)
-                del known[other]
+                known.pop(other, None)
         process = PROCESS.get()
         assert process is not None
         own = f"{transactional_id} of {self._name}"

@@ -52,7 +52,7 @@ def stream(company: Company, rng: Random, partitions: int) -> Stream:
     start_us = _OPENING_US + rng.randrange(24) * HOUR_US
     for period in range(rng.choice((1, 2))):
         scenarios = Scenarios(company, rng, start_us, "xy"[period])
-        scenarios.make(rng.randrange(25, 60), _PERIOD_US)
+        scenarios.make(rng.randrange(30, 90), _PERIOD_US)
         for line in scenarios.lines:
             homes[line.value] = None if line.stays else _home(line.key, partitions)
             if line.malformed:

@@ -10,7 +10,7 @@ from random import Random
 
 from connectors.broker import Broker, TopicPartition
 from connectors.memory import MemoryBroker
-from connectors.worker import Worker
+from connectors.worker import PartitionTask, Worker
 from engine.partition import Partition
 from schemas import topics
 
@@ -21,8 +21,10 @@ from .reader import Reader
 from .sabotage import Sabotage
 from .stream import Sending, Stream, stream
 
-_PATIENCE_TICKS = 20_000
+_PATIENCE_TICKS = 10_000
 """Far more than a stage needs: who has not done its work by then never will."""
+
+_CALM_TICKS = 100  # by then all have polled and know what has become of their group
 
 
 @dataclass
@@ -86,15 +88,14 @@ class _World:
         self._faults.on = False
         await self._feed(last)
         await self._until_consumed()
+        await self._until_owned()
         await self._fleet.halt()
         self._reader.look()
         self._run.ticks = self._faults.tick
+        self._run.happened["forwarded"] = self._inputs() - sum(map(len, self._stream.stages))
         self._run.broken += self._fleet.broken
-        for process in self._fleet.processes:
-            for partition, task in process.worker.tasks.items():
-                if partition in self._run.live:
-                    self._run.broken.append(f"partition {partition} has two owners")
-                self._run.live[partition] = task.engine
+        for task in self._tasks():
+            self._run.live[task.partition] = task.engine
         await self._fleet.kill_all()
         return self._run
 
@@ -122,6 +123,24 @@ class _World:
                 return
             await self._tick()
         self._run.broken += [f"{topic}-{p}: stands still, {n} records to go" for (topic, p), n in waiting.items()]
+
+    async def _until_owned(self) -> None:
+        """The last rebalance comes to its end, too: each partition has one owner, and it stays so."""
+        calm = 0
+        for _ in range(_PATIENCE_TICKS):
+            owned = Counter(task.partition for task in self._tasks())
+            calm = calm + 1 if owned == dict.fromkeys(range(self._partitions), 1) else 0
+            if calm == _CALM_TICKS:
+                return
+            await self._tick()
+        self._run.broken += [f"partition {p} has {owned[p]} owners" for p in range(self._partitions) if owned[p] != 1]
+
+    def _tasks(self) -> list[PartitionTask]:
+        return [task for process in self._fleet.processes for task in process.worker.tasks.values()]
+
+    def _inputs(self) -> int:
+        places = [(topic.name, p) for topic in topics.INPUTS for p in range(self._partitions)]
+        return sum(len(self._broker.committed(*place)) for place in places)
 
     def _waiting(self) -> dict[TopicPartition, int]:
         """Committed inputs that the group has not committed."""
