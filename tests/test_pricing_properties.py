@@ -192,6 +192,52 @@ def share(percent: int) -> Fraction:
 seconds_of_call = st.sampled_from((0, 1, 2, 59, 60, 61, 90)) | st.integers(0, 900)
 
 
+# -- roundings and hours ---------------------------------------------------------------------------------------------
+
+
+@some
+@given(st.integers(0, 10**9), st.sampled_from((1, 2, 7, 60, 3600)), st.sampled_from(ROUNDINGS), st.integers(0, 6))
+@example(1, 2, "half_up", 6)
+def test_a_sum_is_rounded_as_the_model_rounds_it(
+    numerator: int, denominator: int, rounding: Literal["up", "half_up", "down"], decimals: int
+) -> None:
+    expected = model.round_money(Fraction(numerator, denominator * 1_000_000), rounding, decimals)
+
+    assert round_micros(numerator, denominator, rounding, unit_of(decimals)) == expected
+
+
+@some
+@given(st.integers(0, 10**7), st.sampled_from((1, 2, 7, 60, 3600)), st.sampled_from(ROUNDINGS), st.integers(0, 6))
+def test_a_budget_is_the_greatest_sum_that_rounds_to_the_money(
+    money: int, denominator: int, rounding: Literal["up", "half_up", "down"], decimals: int
+) -> None:
+    unit = unit_of(decimals)
+
+    most = budget(money, denominator, rounding, unit)
+
+    assert round_micros(most, denominator, rounding, unit) <= money
+    assert round_micros(most + 1, denominator, rounding, unit) > money
+
+
+@some
+@given(bands(), st.data())
+def test_the_band_in_force_is_the_heaviest_that_the_wall_clock_is_in_and_holds_as_long_as_promised(
+    of_bands: tuple[model.BandModel, ...], data: st.DataObject
+) -> None:
+    ordered = sorted(of_bands, key=lambda band: (-band.weight, band.band_id))
+    schedule = Schedule([BandHours(band_record(band)) for band in ordered])
+    at_us = from_datetime(data.draw(moments(of_bands)))
+
+    place, until_us = schedule.at(at_us)
+
+    assert at_us < until_us <= at_us + DAY_US
+    later_us = data.draw(st.integers(at_us, until_us - 1))
+    for us in (at_us, later_us, until_us - SECOND_US // 1000):
+        holding = [index for index, band in enumerate(ordered) if model.band_holds(band, to_datetime(us))]
+        if at_us <= us:
+            assert place == (holding[0] if holding else schedule.none)
+
+
 # -- charges ---------------------------------------------------------------------------------------------------------
 
 
@@ -319,49 +365,3 @@ def test_less_money_never_lasts_longer(call: Sold, percent: int, cap: int, data:
     ]
 
     assert lasts[0].seconds <= lasts[1].seconds
-
-
-# -- roundings and hours ---------------------------------------------------------------------------------------------
-
-
-@some
-@given(st.integers(0, 10**9), st.sampled_from((1, 2, 7, 60, 3600)), st.sampled_from(ROUNDINGS), st.integers(0, 6))
-@example(1, 2, "half_up", 6)
-def test_a_sum_is_rounded_as_the_model_rounds_it(
-    numerator: int, denominator: int, rounding: Literal["up", "half_up", "down"], decimals: int
-) -> None:
-    expected = model.round_money(Fraction(numerator, denominator * 1_000_000), rounding, decimals)
-
-    assert round_micros(numerator, denominator, rounding, unit_of(decimals)) == expected
-
-
-@some
-@given(st.integers(0, 10**7), st.sampled_from((1, 2, 7, 60, 3600)), st.sampled_from(ROUNDINGS), st.integers(0, 6))
-def test_a_budget_is_the_greatest_sum_that_rounds_to_the_money(
-    money: int, denominator: int, rounding: Literal["up", "half_up", "down"], decimals: int
-) -> None:
-    unit = unit_of(decimals)
-
-    most = budget(money, denominator, rounding, unit)
-
-    assert round_micros(most, denominator, rounding, unit) <= money
-    assert round_micros(most + 1, denominator, rounding, unit) > money
-
-
-@some
-@given(bands(), st.data())
-def test_the_band_in_force_is_the_heaviest_that_the_wall_clock_is_in_and_holds_as_long_as_promised(
-    of_bands: tuple[model.BandModel, ...], data: st.DataObject
-) -> None:
-    ordered = sorted(of_bands, key=lambda band: (-band.weight, band.band_id))
-    schedule = Schedule([BandHours(band_record(band)) for band in ordered])
-    at_us = from_datetime(data.draw(moments(of_bands)))
-
-    place, until_us = schedule.at(at_us)
-
-    assert at_us < until_us <= at_us + DAY_US
-    later_us = data.draw(st.integers(at_us, until_us - 1))
-    for us in (at_us, later_us, until_us - SECOND_US // 1000):
-        holding = [index for index, band in enumerate(ordered) if model.band_holds(band, to_datetime(us))]
-        if at_us <= us:
-            assert place == (holding[0] if holding else schedule.none)

@@ -1,4 +1,4 @@
-"""What must hold when a simulation has ended. Each check gives findings, one sentence each; none means that all is well.
+"""What must hold when a simulation has ended. Each check gives findings, one sentence each; none means all is well.
 
 The auditor rebuilds the trade from records alone. The checks here hold the parts of the machine against each other:
 outputs, changelog, positions, live state, and what an independent reader saw all along.

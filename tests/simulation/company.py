@@ -4,6 +4,8 @@ Accounts with little and with much money, prepaid and on credit, some blocked or
 few destinations and one is dear; tiers, a band over midnight, steps and fees; locks; numbers in quarantine.
 """
 
+from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any, Literal, NamedTuple
 
@@ -41,11 +43,8 @@ class Company(NamedTuple):
     accounts: tuple[Account, ...]
     providers: tuple[Provider, ...]
     numbers: tuple[Number, ...]
-    records: dict[str, tuple[Any, ...]]
-
-    def reference(self) -> Reference:
-        """A copy of its own for each worker, as separate processes have."""
-        return Reference(**self.records)
+    reference: Callable[[], Reference]
+    """Makes a copy for each worker, as separate processes have their own."""
 
     def opening(self) -> dict[str, dict[str, Any]]:
         """Balance and credit limit of every account before the first event."""
@@ -74,34 +73,35 @@ def company(rng: Random) -> Company:
         *(_number(f"7495{i:07d}", _STATUSES[i % 3], None) for i in range(QUARANTINED)),
         *(_number(f"7495{7_000_000 + i}", "in_use", account.account_id) for i, account in enumerate(accounts)),
     )
-    records = {
-        "accounts": accounts,
-        "providers": providers,
-        "plans": (
+    reference = partial(
+        Reference,
+        accounts=accounts,
+        providers=providers,
+        plans=(
             TariffPlan("city", (PlanList("retail", 2), PlanList("retail-44", 1)), False),
             TariffPlan("careful", (PlanList("retail", 1),), True),
         ),
-        "price_lists": (
+        price_lists=(
             _list("retail", "retail", None, "up", 2),
             _list("retail-44", "retail", "south", "half_up", 4),
             _list("north", "wholesale", "north", "half_up", 6),
             _list("south", "wholesale", "south", "half_up", 6),
         ),
-        "prices": tuple(_prices(rng)),
-        "bands": (Band("night", (), 22 * 60, 6 * 60, (), "Europe/Moscow", 1),),
-        "locks": (
+        prices=tuple(_prices(rng)),
+        bands=(Band("night", (), 22 * 60, 6 * 60, (), "Europe/Moscow", 1),),
+        locks=(
             _lock("premium", "prefix", "790055", None, None),
             _lock("nobody", "number", "74957777777", None, "north"),
             _lock("private", "prefix", "44", accounts[0].account_id, None),
         ),
-        "numbers": numbers,
-        "discounts": (
+        numbers=numbers,
+        discounts=(
             Discount(accounts[1].account_id, None, 12_500_000, None, None),
             Discount(accounts[1].account_id, "forwarding", 33_000_000, None, None),
         ),
-    }
+    )
     settings = EngineSettings(max_call_seconds=rng.choice((300, 1_800, 10_800)))
-    return Company(settings, accounts, providers, numbers, records)
+    return Company(settings, accounts, providers, numbers, reference)
 
 
 def _account(rng: Random, i: int) -> Account:

@@ -1,4 +1,4 @@
-"""What switches and the office of a small operator send: scenarios drawn from a seed, as lines with the time they are due.
+"""What switches and the office of a small operator send: scenarios drawn from a seed, as lines with their times.
 
 A call here is planned without knowing its decision, so CDRs of denied calls come too, and CDRs that nobody can charge.
 Some scenarios are wrong on purpose; which lines can't be read at all is told with them.
@@ -49,7 +49,7 @@ GARBAGE = (
 
 
 class Line(NamedTuple):
-    """One record on its way. `key` decides the partition where it belongs. `stays`: it is taken in wherever it comes."""
+    """One record on its way. `key` decides the partition where it belongs; one that `stays` is taken in anywhere."""
 
     due_us: int
     topic: str

@@ -33,7 +33,7 @@ class Sending(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """`stages` follow one another when all of the former is consumed; the last one comes when no fault happens any more.
+    """`stages` follow one another when all of the former is consumed; when the last one comes, no fault happens.
 
     `homes`: value → the partition where it is taken in, None where that is whichever it came to. `malformed`: values
     that nobody can read.
