@@ -195,6 +195,14 @@ PLANS = (
 )
 
 
+ASKED = ("1", "11", "1211", "12121", "121211", "1212222", "2212121", "1111111")
+
+
+def beginnings(number: str) -> st.SearchStrategy[str]:
+    """Prefixes of a number."""
+    return st.integers(0, len(number)).map(lambda length: number[:length])
+
+
 @st.composite
 def rows(draw: st.DrawFn) -> list[PriceRow]:
     """Rows of several lists, none ambiguous: what the rules order by is all that may differ."""
@@ -209,7 +217,7 @@ def rows(draw: st.DrawFn) -> list[PriceRow]:
         )
         row = PriceRow(
             price_list_id=price_list_id,
-            prefix=draw(prefixes),
+            prefix=draw(prefixes | st.sampled_from(ASKED).flatmap(beginnings)),
             service=draw(st.sampled_from((None, None, "outgoing"))),
             place=place,
             incoming_service=incoming,
@@ -475,7 +483,7 @@ def shown(offer: Offer) -> tuple[object, ...]:
 
 
 questions = st.tuples(
-    st.sampled_from(("1", "11", "1211", "12121", "121211", "2212121", "1111111")),
+    st.sampled_from(ASKED),
     st.sampled_from((None, "one", "all", "strict")),
     contexts,
     instants,
