@@ -20,7 +20,7 @@ def run(prefixes: int, runs: int) -> dict[str, object]:
     rng = Random(1)
     pool = make_prefixes(prefixes, rng)
     terms = ListTerms("W", "W", "p", "half_up", 6, 1, 0, NO_END)
-    scope = Scope(None, None, None, 0, NO_END, 0)
+    scope = Scope(None, None, None, 0, NO_END, 0, NO_END)
     tariff = Tariff([Rate(None, 0, 0, 1_000_000, 60, 1, None, None, 0)], {})
     table = PriceTable({prefix: (Price(prefix, terms, scope, tariff),) for prefix in pool})
     numbers = [f"{rng.choice(pool)}{rng.randrange(10**9)}"[:11] for _ in range(LOOKUPS)]

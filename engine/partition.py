@@ -239,9 +239,9 @@ class Partition:
         if isinstance(command, Block | Unblock) and state.status == "closed":
             return refuse("account_closed", f"account {command.account_id!r} is closed for good")
         self._apply_command(command, account, state, now_us)
-        self._seen_commands[command.command_id] = SeenRecord(content, now_us)
-        heappush(self._forget, (now_us, COMMAND, command.command_id))
-        self._change(COMMAND, command.command_id, SeenRecord(content, now_us))
+        self._seen_commands[command.command_id] = SeenRecord(content, self.clock_us)
+        heappush(self._forget, (self.clock_us, COMMAND, command.command_id))
+        self._change(COMMAND, command.command_id, SeenRecord(content, self.clock_us))
         return None
 
     # What changes state
@@ -268,7 +268,7 @@ class Partition:
             decision.max_seconds,
             decision.hold_micros,
             expires_us,
-            now_us,
+            self.clock_us,
             counted,
             (),
             None if account is None else account.tariff_plan_id,
@@ -278,7 +278,7 @@ class Partition:
         self.calls[attempt.attempt_id] = call
         self._changed_calls[attempt.attempt_id] = call
         self._change(CALL, attempt.attempt_id, CallRecord(attempt, published, call.tariff_plan_id, call.place))
-        heappush(self._forget, (now_us, CALL, attempt.attempt_id))
+        heappush(self._forget, (self.clock_us, CALL, attempt.attempt_id))
         if allowed:
             heappush(self._expiries, (expires_us, attempt.attempt_id))
         if counted and state is not None:
@@ -298,7 +298,7 @@ class Partition:
         self, request: CallExtension, decision: CallDecision, call: Call, state: AccountState | None, now_us: int
     ) -> None:
         call.extensions = (*call.extensions, Extension(request, decision))
-        call.last_us = max(call.last_us, now_us)
+        call.last_us = max(call.last_us, self.clock_us)
         if call.counted and state is not None:
             state.held_micros += decision.hold_micros - call.hold_micros
             self._touch(state, now_us)
@@ -313,7 +313,7 @@ class Partition:
         """Frees what a running call holds."""
         assert call.phase == "running"
         call.phase = phase  # type: ignore[assignment]  # one of Phase, as all callers see
-        call.last_us = max(call.last_us, now_us)
+        call.last_us = max(call.last_us, self.clock_us)
         self._changed_calls[call.attempt_id] = call
         if call.counted and call.attempt.account_id is not None:
             state = self.accounts[call.attempt.account_id]
@@ -327,7 +327,7 @@ class Partition:
         self, rated: RatedCdr, call: Call | None, account: Account | None, state: AccountState | None, now_us: int
     ) -> None:
         if call is not None:
-            call.last_us = max(call.last_us, now_us)
+            call.last_us = max(call.last_us, self.clock_us)
             self._changed_calls[call.attempt_id] = call
             if call.phase == "running" and self._ends(rated.service, call.attempt.service):
                 self._apply_end(call, "ended", now_us)
@@ -594,9 +594,9 @@ class Partition:
         self._changes[f"{kind}/{name}".encode()] = pack(record)
 
     def _remember_cdr(self, cdr_id: str, content: bytes, now_us: int) -> None:
-        seen = SeenRecord(content, now_us)
+        seen = SeenRecord(content, self.clock_us)
         self._seen_cdrs[cdr_id] = seen
-        heappush(self._forget, (now_us, CDR, cdr_id))
+        heappush(self._forget, (self.clock_us, CDR, cdr_id))
         self._change(CDR, cdr_id, seen)
 
     def _again(self, seen: SeenRecord, content: bytes, what: str) -> Refusal | None:

@@ -62,6 +62,7 @@ class Scope(NamedTuple):
     from_us: int
     until_us: int
     row_from_us: int
+    row_until_us: int
 
     def specificity(self) -> int:
         """Conditions named; service counts most, then place, then incoming service (rules §1.3)."""
@@ -128,7 +129,7 @@ def _preference(price: Price) -> tuple[str, int, int, str, int, int, int]:
         terms.price_list_id,
         -price.scope.specificity(),
         -price.scope.row_from_us,
-        price.scope.until_us,
+        price.scope.row_until_us,
     )
 
 
@@ -288,6 +289,7 @@ class PriceBuilder:
                 from_us=max(terms.from_us, row_from_us),
                 until_us=min(terms.until_us, _until_us(row.valid_to)),
                 row_from_us=row_from_us,
+                row_until_us=_until_us(row.valid_to),
             )
             self._scopes[key] = scope
         return scope

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -580,7 +579,6 @@ def test_it_does_so_when_records_come_late(story: Story, at: list[int]) -> None:
     run_with_moves(story, at)
 
 
-@pytest.mark.xfail(strict=True, reason="an id is remembered from the time of its record, not from the clock")
 def test_an_id_is_known_for_a_day_of_the_clock_however_late_its_record_came() -> None:
     partition = Partition(LIMITS, reference())
     for event, now_us in (later(PAID[10], 10), later(PAID[0], 0), later(PAID[33], 33), later(PAID[0], 33)):

@@ -24,6 +24,7 @@ from .stream import Sending, Stream, stream
 _PATIENCE_TICKS = 10_000
 """Far more than a stage needs: who has not done its work by then never will."""
 
+_TROUBLED_TICKS = 3_000  # so long a stage is left to its faults after its last event
 _CALM_TICKS = 100  # by then all have polled and know what has become of their group
 
 
@@ -83,6 +84,7 @@ class _World:
         """All stages, the last one without faults, then a stop of everyone to look at their state."""
         *stages, last = self._stream.stages
         for stage in stages:
+            self._faults.on = True
             await self._feed(stage)
             await self._until_consumed()
         self._faults.on = False
@@ -118,11 +120,15 @@ class _World:
                 await self._tick()
 
     async def _until_consumed(self) -> None:
-        for _ in range(_PATIENCE_TICKS):
+        for tick in range(_PATIENCE_TICKS):
             if not (waiting := self._waiting()):
-                return
+                break
+            if tick == _TROUBLED_TICKS:
+                # Some mixtures of faults let nobody get anywhere: that is no finding.
+                self._faults.on = False
             await self._tick()
-        self._run.broken += [f"{topic}-{p}: stands still, {n} records to go" for (topic, p), n in waiting.items()]
+        else:
+            self._run.broken += [f"{topic}-{p}: stands still, {n} records to go" for (topic, p), n in waiting.items()]
 
     async def _until_owned(self) -> None:
         """The last rebalance comes to its end, too: each partition has one owner, and it stays so."""
