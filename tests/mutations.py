@@ -43,7 +43,7 @@ ORDER = {
     "prices": (PREFIX, DECISION, TABLES),
     "decisions": (DECISION, PARTITION, TABLES),
     "reference": (DECISION, PREFIX, TABLES),
-    "settings": (PARTITION, TABLES),
+    "ncv": (DECISION, PARTITION, TABLES),
 }
 """What is asked first about a module; the tests that know it best stop a run early."""
 

@@ -6,7 +6,7 @@ of running calls.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Literal
 
@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from engine.ncv import sellable, sign
 from engine.partition import Partition
 from engine.reference import Reference
 from engine.settings import EngineSettings
@@ -31,6 +32,7 @@ from schemas.reference import (
     TariffPlan,
 )
 from schemas.times import SECOND_US, from_datetime, to_text
+from tests.models import ncv as ncv_model
 from tests.models import pricing as model
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -468,3 +470,56 @@ def test_less_money_never_lasts_longer(world: World, attempt: CallAttempt, less:
     assert poor.max_seconds <= rich.max_seconds
     assert poor.hold_micros <= rich.hold_micros
     assert rich.allow or not poor.allow
+
+
+# -- numbers ---------------------------------------------------------------------------------------------------------
+
+TODAY = date(2026, 11, 24)
+SIGNS = {"ncv_ignored": "ignored", "insufficient_data": "insufficient"}
+days = st.integers(0, 70).map(lambda ago: TODAY - timedelta(days=ago)) | st.sampled_from(
+    [TODAY - timedelta(days=ago) for ago in (0, 29, 30, 31)]
+)
+
+
+@some
+@given(
+    st.builds(
+        Number,
+        number=st.just("74951"),
+        status=st.sampled_from(("archive", "free", "reserved")),
+        account_id=st.none(),
+        place=st.sampled_from((None, None, "msk", "Агентские номера")),
+        region=st.none(),
+        provider_id=st.none(),
+        fmtn=st.sampled_from((False, False, False, True)),
+        joined_on=days.map(str),
+        archived_on=st.none() | days.map(str),
+        saleable=st.sampled_from(("depends_on_ncv", "forced_yes", "no")),
+    ),
+    st.sets(days, max_size=4),
+    st.sets(days, max_size=2),
+)
+def test_the_sign_of_a_number_and_whether_it_may_be_sold_are_the_models(
+    number: Number, collected: set[date], called: set[date]
+) -> None:
+    collected |= called  # a call is a statistic
+    since = date.fromisoformat(number.archived_on or number.joined_on or "")
+    expected = ncv_model.sign(
+        fmtn=number.fmtn,
+        place=number.place,
+        since=since,
+        collected_days=collected,
+        counted_days=called,
+        today=TODAY,
+    )
+
+    found = sign(
+        number,
+        today=str(TODAY),
+        collected_days=[str(day) for day in collected],
+        days_with_calls=[str(day) for day in called],
+    )
+
+    assert SIGNS.get(found, found) == expected
+    green = number.saleable == "depends_on_ncv" and expected in ("no_ncv", "ignored")
+    assert sellable(number, found) == (green or number.saleable == "forced_yes")

@@ -31,9 +31,9 @@ from schemas.events import (
     Unblock,
     WriteOff,
 )
-from schemas.facts import AccountBalance
+from schemas.facts import AccountBalance, Notice
 from schemas.rated import RatedCdr
-from schemas.reference import Account, Lock, Number, PlanList, PriceList, PriceRow, Provider, TariffPlan
+from schemas.reference import Account, Discount, Lock, Number, PlanList, PriceList, PriceRow, Provider, TariffPlan
 from schemas.times import HOUR_US, SECOND_US, to_text, to_us
 from tests.models.holds import HoldsModel
 
@@ -68,7 +68,7 @@ NUMBERS = [
 ]
 
 
-def reference(*, backwards: bool = False) -> Reference:
+def reference(*, backwards: bool = False, discounts: Sequence[Discount] = ()) -> Reference:
     """Two accounts, one carrier. `backwards`: the same records, read in another order."""
 
     def read(records: Sequence[T]) -> Sequence[T]:
@@ -87,6 +87,7 @@ def reference(*, backwards: bool = False) -> Reference:
         ),
         prices=read(ROWS),
         numbers=read(NUMBERS),
+        discounts=discounts,
     )
 
 
@@ -126,7 +127,7 @@ def stories(
         clock_us += draw(st.sampled_from(pauses)) * SECOND_US
         now_us = clock_us - draw(st.sampled_from(back)) * SECOND_US
         kind = draw(st.sampled_from(kinds))
-        known = draw(st.sampled_from(story.attempts)) if story.attempts else None
+        known = draw(st.sampled_from(story.attempts[-3:])) if story.attempts else None
         event: Event | Change | None
         if kind == "change":
             event = draw(reference_changes())
@@ -238,6 +239,16 @@ def reference_changes(draw: st.DrawFn) -> Change:
             )
 
     return change
+
+
+ASKED = CallAttempt("x", "s", to_text(NOON), "outgoing", "7495", "a")
+UNREADABLE = replace(ASKED, attempt_id="y", called="?")
+PAID = [Payment(f"k{hour}", "a", to_text(NOON + hour * HOUR_US), 5_000_000) for hour in range(50)]
+
+
+def later(event: Event | Change, hours: float) -> tuple[Event | Change, int]:
+    """An event whose record comes so many hours after noon."""
+    return event, NOON + int(hours * HOUR_US)
 
 
 # -- the books -------------------------------------------------------------------------------------------------------
@@ -437,6 +448,7 @@ def taken(partition: Partition, event: Event, now_us: int) -> str:
 
 @settings(some, max_examples=250)
 @given(stories(ago=(0, 0, 1, 50, 200, 40_000)))
+@example(Story([later(replace(ASKED, requested_seconds=60), 0), later(CallExtension("x", "s", ASKED.at, "a", 0), 0)]))
 def test_the_books_agree_after_every_event(story: Story) -> None:
     partition, books = Partition(LIMITS, reference()), Books()
     for event, now_us in story.events:
@@ -526,16 +538,6 @@ def run_with_moves(story: Story, cuts: Sequence[int]) -> None:
 cuts = st.lists(st.integers(0, 30), min_size=1, max_size=12)
 
 
-ASKED = CallAttempt("x", "s", to_text(NOON), "outgoing", "7495", "a")
-UNREADABLE = replace(ASKED, attempt_id="y", called="?")
-PAID = [Payment(f"k{hour}", "a", to_text(NOON + hour * HOUR_US), 5_000_000) for hour in range(50)]
-
-
-def later(event: Event | Change, hours: float) -> tuple[Event | Change, int]:
-    """An event whose record comes so many hours after noon."""
-    return event, NOON + int(hours * HOUR_US)
-
-
 def enriched(data: Reference) -> None:
     """Another opening balance: without meaning for an account that the engine has seen."""
     data.put_account(replace(data.accounts["a"], balance_micros=0))
@@ -577,6 +579,30 @@ def test_it_forgets_the_same_ids_at_the_same_time(story: Story, at: list[int]) -
 @example(Story([later(PAID[10], 10), later(PAID[0], 0), later(PAID[25], 25), later(PAID[0], 25)]), [1, 2])
 def test_it_does_so_when_records_come_late(story: Story, at: list[int]) -> None:
     run_with_moves(story, at)
+
+
+def test_the_last_micro_unit_is_told_of_and_nothing_below_it() -> None:
+    partition = Partition(LIMITS, reference())
+    for number, micros in enumerate((19_999_999, 1, 1, -2, 1, 1)):
+        assert partition.handle(WriteOff(f"k{number}", "a", to_text(NOON), micros), NOON) is None
+
+    told = [output.record for output in partition.outbox if isinstance(output.record, Notice)]
+    exhausted = [notice.balance_micros for notice in told if notice.kind == "money_exhausted"]
+    assert exhausted == [0, 0]
+
+
+def test_a_cdr_is_charged_by_the_moment_of_its_attempt_and_not_by_its_own_start() -> None:
+    half = Discount("a", None, 50_000_000, None, to_text(NOON))
+    partition = Partition(LIMITS, reference(discounts=[half]))
+    partition.handle(ASKED, NOON)
+    early, at = to_text(NOON - SECOND_US), to_text(NOON + 60 * SECOND_US)
+    cdr = Cdr("c", "s", "outgoing", "7495", early, at, "x", "a", provider_id="A", answered_at=ASKED.at)
+
+    for event in (cdr, replace(cdr, cdr_id="d", attempt_id=None)):
+        assert partition.handle(event, NOON + 60 * SECOND_US) is None
+
+    charged = [output.record.retail for output in partition.outbox if isinstance(output.record, RatedCdr)]
+    assert [bill and bill.amount_micros for bill in charged] == [MINUTE_PRICE, MINUTE_PRICE // 2]
 
 
 def test_an_id_is_known_for_a_day_of_the_clock_however_late_its_record_came() -> None:

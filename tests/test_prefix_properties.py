@@ -5,10 +5,11 @@ Numbers are of two digits and up to seven places, so that prefixes nest, on both
 
 from collections.abc import Iterable
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine.locks import LockTable
 from engine.offers import Offer, Offers
@@ -358,7 +359,7 @@ WHOLESALE = {
 }
 
 
-@some
+@settings(some, max_examples=200)
 @given(rows(), st.lists(st.tuples(numbers, contexts, instants), min_size=8, max_size=20))
 def test_each_provider_offers_what_walking_every_row_finds(
     of: list[PriceRow], asked: list[tuple[str, Context, int]]
@@ -374,14 +375,27 @@ def test_each_provider_offers_what_walking_every_row_finds(
             assert named(best(lists.candidates(number), context, at_us)) == walk(of, [name], number, context, at_us)
 
 
-def test_of_two_prices_that_outlive_their_list_the_one_that_ends_earlier_goes_first() -> None:
-    def row(until: str, micros: int) -> PriceRow:
-        return PriceRow("WC1", "1", None, None, None, None, 0, 0, micros, 60, 60, None, None, None, until)
+def plain(price_list_id: str, prefix: str, per_minute: int, **other: Any) -> PriceRow:
+    """A price by the second at all times, or with what is told."""
+    row = PriceRow(price_list_id, prefix, None, None, None, None, 0, 0, per_minute, 60, 1, None, None, None, None)
+    return replace(row, **other)
 
-    earlier, later = row(EDGES[3], 60), row(EDGES[4], 120)
+
+ANY_CALL = Context("outgoing", None, None)
+
+
+def test_of_two_prices_that_outlive_their_list_the_one_that_ends_earlier_goes_first() -> None:
+    earlier, later = plain("WC1", "1", 60, valid_to=EDGES[3]), plain("WC1", "1", 120, valid_to=EDGES[4])
     for of in ([earlier, later], [later, earlier]):
         offers = reference(of).offers
-        assert named(offers.wholesale("12", Context("outgoing", None, None), NOON - 1, "C")) == ("WC1", "1", {60})
+        assert named(offers.wholesale("12", ANY_CALL, NOON - 1, "C")) == ("WC1", "1", {60})
+
+
+def test_a_longer_prefix_hides_a_shorter_one_no_longer_than_it_lasts() -> None:
+    offers = reference([plain("WB1", "1", 60), plain("WB1", "12", 120, valid_to=EDGES[2])]).offers
+
+    assert named(offers.wholesale("12", ANY_CALL, NOON - 1, "B")) == ("WB1", "12", {120})
+    assert named(offers.wholesale("12", ANY_CALL, NOON, "B")) == ("WB1", "1", {60})
 
 
 def grouped(of: Iterable[PriceRow]) -> list[list[PriceRow]]:
@@ -505,3 +519,25 @@ def test_a_remembered_offer_is_the_one_that_would_be_made_now(
                     number, plan_id, context, moment_us, percent=percent, banned=banned
                 )
                 assert shown(offer) == shown(made_now)
+
+
+def test_the_minute_before_a_band_begins_is_priced_by_both() -> None:
+    """From 11:00 on A costs nine times as much; before, its first minute is still cheaper than B's."""
+    of = [plain("WA1", "", 60, band_id="day"), plain("WA1", "", 540, band_id="noon"), plain("WB1", "", 120)]
+    offers = reference([*of, plain("R1", "", 600)]).offers
+    eleven = to_us("2026-11-24T11:00:00.000Z")
+
+    def ways(before_us: int) -> list[str]:
+        offer = offers.find("12", "one", ANY_CALL, eleven - before_us)
+        return [route.provider_id for route in offer.routes]
+
+    assert ways(10 * MINUTE_US) == ["A", "B"]
+    assert ways(30 * SECOND_US) == ["B", "A"]
+
+
+def test_an_offer_at_another_discount_is_another_offer() -> None:
+    offers = reference([plain("WA1", "", 120), plain("R1", "", 180)]).offers
+
+    losing = [offers.find("12", "one", ANY_CALL, NOON, percent=percent).negative_margin for percent in (0, 50_000_000)]
+
+    assert losing == [False, True]
