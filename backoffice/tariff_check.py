@@ -123,7 +123,7 @@ def check_tariff(
     seen.sort(key=lambda one: (order.get(one.provider_id, len(order)), one.wholesale is None, one.provider_id))
 
     reasons = []
-    if any(lock.provider_id is None for lock in locks) or offer.banned:
+    if any(lock.provider_id is None for lock in locks) or offer.taken:
         reasons.append("lock")
     if offer.no_wholesale:
         reasons.append("no_wholesale_price")

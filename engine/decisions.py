@@ -142,7 +142,7 @@ def decide(
             checks += (passed, _MARGIN_SKIPPED)
     else:
         if locks:
-            _check_locks(locks, offer.banned, reasons, checks)
+            _check_locks(locks, offer.taken, reasons, checks)
         else:
             checks.append(_NO_LOCKS)
         checks += offer.checks
@@ -360,7 +360,7 @@ def _for_unknown_account(
         context = Context(attempt.service, attempt.place, attempt.incoming_service)
         offer = reference.offers.find(attempt.called, None, context, at_us, banned=_banned(locks))
         if locks:
-            _check_locks(locks, offer.banned, reasons, checks)
+            _check_locks(locks, offer.taken, reasons, checks)
         else:
             checks.append(_NO_LOCKS)
         if offer.no_wholesale:
@@ -394,13 +394,15 @@ def _banned(locks: tuple[LockFound, ...]) -> frozenset[str]:
     return frozenset(lock.provider_id for lock in locks if lock.provider_id is not None)
 
 
-def _check_locks(locks: tuple[LockFound, ...], banned: bool, reasons: list[Reason], checks: list[Check]) -> None:
-    """A full ban denies; provider's locks deny when they take the last provider (D21, D22)."""
-    first = locks[0]
-    assert first == min(locks, key=lock_order)
-    deny = first.provider_id is None or banned
-    checks.append(Check("locks", "failed" if deny else "passed", locks=locks))
-    if deny:
+def _check_locks(
+    locks: tuple[LockFound, ...], taken: frozenset[str], reasons: list[Reason], checks: list[Check]
+) -> None:
+    """A full ban denies; providers' locks deny when they take the last provider that could have carried the call, and
+    then the reason is one of theirs (D21, D22)."""
+    assert locks[0] == min(locks, key=lock_order)
+    first = next((lock for lock in locks if lock.provider_id is None or lock.provider_id in taken), None)
+    checks.append(Check("locks", "passed" if first is None else "failed", locks=locks))
+    if first is not None:
         reasons.append(lock_reason(first))
 
 

@@ -40,7 +40,7 @@ class OfferRoute(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """What may be sold. Without routes, one of `no_wholesale`, `no_retail`, `no_margin` or `banned` says why."""
+    """What may be sold. Without routes, one of `no_wholesale`, `no_retail`, `no_margin` or `taken` says why."""
 
     since_us: int
     until_us: int
@@ -53,7 +53,8 @@ class Offer(NamedTuple):
     no_wholesale: bool
     no_retail: bool
     no_margin: NoMargin | None
-    banned: bool
+    taken: frozenset[str]
+    """The providers that locks took, where that leaves no route; empty where a route is left or none ever was."""
     negative_margin: bool
     checks: tuple[Check, Check, Check]
 
@@ -252,8 +253,11 @@ class Offers:
         # Locks aside: does any provider with a price have one to be sold for?
         no_retail = not unlocked if wholesale.ranked else open_retail is None
 
-        # Locks took the last provider, or the last that the call may be sold through.
-        taken = bool(wholesale.ranked) and (not allowed or (not routes and bool(unlocked)))
+        taken = frozenset[str]()
+        if banned and not routes and (unlocked or not allowed):
+            # Locks took the last that the call may be sold through, or the last that has a price at all.
+            could = {route.provider_id for route in unlocked} or {way.provider_id for way in wholesale.ranked}
+            taken = banned & could
         no_margin = None
         plan = None if plan_id is None else self._plans[plan_id].plan
         losing = bool(routes) and all(route.loses for route in routes)
@@ -277,7 +281,7 @@ class Offers:
             no_wholesale=not wholesale.ranked,
             no_retail=plan is not None and no_retail,
             no_margin=no_margin,
-            banned=taken,
+            taken=taken,
             negative_margin=any(route.loses for route in routes),
             checks=(
                 wholesale.check,

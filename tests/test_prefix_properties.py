@@ -486,7 +486,7 @@ def shown(offer: Offer) -> tuple[object, ...]:
         offer.no_wholesale,
         offer.no_retail,
         offer.no_margin,
-        offer.banned,
+        offer.taken,
         offer.negative_margin,
         offer.checks,
     )

@@ -199,7 +199,7 @@ def _origin(event: Json) -> str:
 def _payload(event: Json) -> Json | None:
     try:
         record = json.loads(base64.b64decode(event["payload"]))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 
