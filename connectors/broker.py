@@ -45,7 +45,12 @@ class Fenced(BrokerError):
 
 
 class Ambiguous(BrokerError):
-    """A commit may or may not have happened: drop the producer and the state, take the partition anew."""
+    """A commit may or may not have happened, or the transaction can't be brought to its end: drop the producer and the
+    state, take the partition anew."""
+
+
+class Unavailable(BrokerError):
+    """Nobody answers at present: try again later."""
 
 
 class UnknownTopic(BrokerError):
@@ -89,6 +94,17 @@ class Consumer(Protocol):
 
     def seek(self, partition: TopicPartition, offset: int) -> None: ...
 
+    async def is_member(self) -> bool:
+        """Whether the group, asked now, still has this consumer as the reader of its assignment.
+
+        A member that slept too long has not heard yet that its partitions went to others; False as well while the
+        group is settling anew."""
+        ...
+
+    def lag(self) -> Mapping[TopicPartition, int]:
+        """Records that the assigned partitions hold beyond the position, as of the last poll that read of them."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -112,4 +128,12 @@ class Broker(Protocol):
 
     def read_to_end(self, partition: TopicPartition) -> AsyncIterator[Sequence[Record]]:
         """All committed records from the beginning to the end as it was when the reading began, in batches."""
+        ...
+
+    def follow(self, partition: TopicPartition, from_offset: int = 0) -> AsyncIterator[Sequence[Record]]:
+        """Committed records from an offset on, for ever, in batches.
+
+        An empty batch each time the end has been reached as it was when last looked for, so the first one says that
+        the reader has caught up; then another one whenever nothing came for a moment.
+        """
         ...

@@ -21,8 +21,9 @@ import msgspec
 from connectors.broker import Message, TopicPartition
 from connectors.files.event_lines import EventFile, PlacedLine, Placer, chunks
 from connectors.memory import MemoryBroker
+from connectors.partition_task import Batch
 from connectors.summary import Summary
-from connectors.worker import Worker
+from connectors.worker import Unobserved, Worker
 from engine.reference import Reference
 from engine.settings import EngineSettings
 from schemas import topics
@@ -63,6 +64,16 @@ class Ending:
     latest: dict[str, dict[bytes, bytes]] = field(default_factory=lambda: {topic: {} for topic in LATEST})
 
 
+class _Summing(Unobserved):
+    """Sums up what a worker publishes."""
+
+    def __init__(self) -> None:
+        self.summary = Summary()
+
+    def observe(self, batch: Batch) -> None:
+        self.summary.observe(batch.outputs)
+
+
 class Lane:
     """Some of the partitions: a broker of their own, and the worker on it."""
 
@@ -70,14 +81,12 @@ class Lane:
         self._broker = MemoryBroker(
             {topic.name: PARTITIONS for topic in topics.ALL}, [topic.name for topic in topics.ALL if _keeps_last(topic)]
         )
-        self._ending = Ending(Summary())
-        self._worker = Worker(
-            self._broker, settings, reference, max_records=CHUNK, observe=self._ending.summary.observe
-        )
+        observer = _Summing()
+        self._ending = Ending(observer.summary)
+        self._worker = Worker(self._broker, settings, reference, max_records=CHUNK, observer=observer)
         self._read: dict[tuple[str, int], int] = {}
         self._loop = asyncio.new_event_loop()
-        self._loop.run_until_complete(self._worker.start())
-        self._loop.run_until_complete(self._worker.step())
+        self._loop.run_until_complete(self._take_all())
 
     def work(self, lines: Sequence[Placed]) -> list[Blob]:
         """Takes a chunk's lines in and gives out what the worker published for them."""
@@ -86,6 +95,11 @@ class Lane:
             produce(topic, partition, [Message(key, value, timestamp_us)])
         self._loop.run_until_complete(self._drain(len(lines)))
         return list(self._published())
+
+    async def _take_all(self) -> None:
+        await self._worker.start()
+        while not self._worker.ready:
+            await self._worker.step()
 
     async def _drain(self, records: int) -> None:
         while records > 0:

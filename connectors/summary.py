@@ -13,7 +13,7 @@ from schemas.rated import RatedCdr
 
 @dataclass
 class Summary:
-    """Sums over outputs; `observe` is what a worker calls for each batch."""
+    """Sums over outputs; `observe` is to be called for each batch."""
 
     events: int = 0
     decisions: Counter[str] = field(default_factory=Counter)

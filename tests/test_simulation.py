@@ -133,7 +133,8 @@ def test_a_worker_fenced_by_somebody_who_died_at_once_takes_its_partition_again(
         operator = company(Random(1))
         worker = Worker(broker, operator.settings, operator.reference(), application="rating")
         await worker.start()
-        await worker.step()
+        while not worker.ready:
+            await worker.step()
         # A former owner that had been thrown out of the group before went on with taking the partition, and then died.
         await broker.producer("rating.0")
         for i in range(2):

@@ -18,6 +18,8 @@ from connectors.memory.producer import MemoryProducer, TransactionalId
 # Large enough that the batch costs nothing beside its records, small enough that a reader's fault points come often.
 _READ_RECORDS = 2000
 
+_QUIET_SECONDS = 0.2  # after which a follower is told that nothing came
+
 
 class MemoryBroker:
     """See `connectors.broker.Broker`; beyond it, plain producing, deletion, compaction and a way to expire members."""
@@ -64,6 +66,20 @@ class MemoryBroker:
                 return
             yield records
             position = records[-1].offset + 1
+
+    async def follow(self, partition: TopicPartition, from_offset: int = 0) -> AsyncIterator[Sequence[Record]]:
+        """Raises UnknownTopic at the first step."""
+        log = self._cluster.log(*partition)
+        position = max(from_offset, log.start)
+        while True:
+            await self._cluster.reach("read", f"{partition.topic}-{partition.partition}")
+            await asyncio.sleep(0)
+            records = log.read(position, _READ_RECORDS)
+            yield records
+            if records:
+                position = records[-1].offset + 1
+            elif not log.waiting(position):
+                await self._cluster.bell.wait(_QUIET_SECONDS)
 
     def produce(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
         """Appends outside of any transaction: visible at once, unless an open transaction stands before.

@@ -65,6 +65,14 @@ class MemoryConsumer:
         self._cursor(partition).position = offset
         self._cluster.bell.ring()
 
+    async def is_member(self) -> bool:
+        await self._cluster.reach("poll", self.name)
+        group = self._group
+        return self._member in group and not group.rebalancing and self._generation == group.generation
+
+    def lag(self) -> dict[TopicPartition, int]:
+        return {partition: cursor.waiting() for partition, cursor in self._cursors.items()}
+
     async def close(self) -> None:
         """Leaves the group; no callback is called. Twice is once."""
         await self._cluster.reach("leave", self.name)

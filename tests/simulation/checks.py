@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from connectors.broker import Message, Record, TopicPartition
-from connectors.worker import PartitionTask
+from connectors.partition_task import PartitionTask
 from engine.accounts import balance, opened
 from engine.changelog import POSITION, PositionRecord, decode_position
 from engine.partition import Partition

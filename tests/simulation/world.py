@@ -10,7 +10,8 @@ from random import Random
 
 from connectors.broker import Broker, TopicPartition
 from connectors.memory import MemoryBroker
-from connectors.worker import PartitionTask, Worker
+from connectors.partition_task import PartitionTask
+from connectors.worker import Worker
 from engine.partition import Partition
 from schemas import topics
 

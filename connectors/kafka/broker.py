@@ -1,0 +1,226 @@
+"""Apache Kafka as `connectors.broker` has it: one connection for all producers of a process, readers, members."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka import errors as kafka
+from aiokafka.client import AIOKafkaClient
+from aiokafka.structs import TopicPartition as KafkaPartition
+
+from connectors.broker import BrokerError, OnChange, Record, TopicPartition, Unavailable, UnknownTopic
+from connectors.kafka import wire
+from connectors.kafka.consumer import FETCH_WAIT_MS, KafkaConsumer
+from connectors.kafka.producer import KafkaProducer
+
+_READ_RECORDS = 5_000
+
+
+class KafkaBroker:
+    """See `connectors.broker.Broker`. `start` before use, `close` after; or `async with connected(…)`."""
+
+    def __init__(
+        self,
+        client: Mapping[str, Any],
+        *,
+        prefix: str = "",
+        session_timeout_ms: int = 10_000,
+        heartbeat_interval_ms: int = 3_000,
+        max_poll_interval_ms: int = 300_000,
+        step_timeout_ms: int = 10_000,
+        commit_deadline_ms: int = 5_000,
+        transaction_timeout_ms: int = 15_000,
+        implicit_partitions: bool | None = None,
+    ) -> None:
+        """`client`: what every aiokafka client is made with. `prefix` stands before the names of all topics.
+
+        `implicit_partitions`: whether transactions are those of KIP-890; None: as the cluster has it.
+        """
+        self._arguments = dict(client)
+        self._prefix = prefix
+        self._member_arguments = {
+            "session_timeout_ms": session_timeout_ms,
+            "heartbeat_interval_ms": heartbeat_interval_ms,
+            "max_poll_interval_ms": max_poll_interval_ms,
+        }
+        self._step_timeout = step_timeout_ms / 1000
+        self._commit_timeout = commit_deadline_ms / 1000
+        self._transaction_timeout = transaction_timeout_ms / 1000
+        self._implicit = implicit_partitions
+        self._client: AIOKafkaClient | None = None
+        self._members: list[KafkaConsumer] = []
+        self.features = wire.Features({}, {})
+
+    async def start(self) -> None:
+        """Connects. Raises Unavailable when nobody answers, BrokerError when the cluster is too old."""
+        client = AIOKafkaClient(**self._arguments)
+        try:
+            async with asyncio.timeout(self._step_timeout):
+                await client.bootstrap()
+                # All topics are kept in view: as long as none is named, aiokafka asks for all of them.
+                await client.force_metadata_update()
+                self.features = await client.send(client.get_random_node(), wire.ApiVersions())
+        except (kafka.KafkaConnectionError, TimeoutError) as silence:
+            await client.close()
+            raise Unavailable(f"no Kafka broker answers at {self._arguments.get('bootstrap_servers')}") from silence
+        except BaseException:
+            await client.close()
+            raise
+        if self._implicit is None:
+            self._implicit = self.features.finalized.get("transaction.version", 0) >= 2
+        self._client = client
+
+    async def close(self) -> None:
+        """Leaves all groups and closes the connection."""
+        members, self._members = self._members, []
+        await asyncio.gather(*(member.close() for member in members))
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.close()
+
+    async def partition_count(self, topic: str) -> int:
+        return len(await self._partitions(topic))
+
+    async def join(
+        self, group: str, topics: Sequence[str], *, on_assigned: OnChange, on_revoked: OnChange
+    ) -> KafkaConsumer:
+        """Raises UnknownTopic, and Unavailable when nobody answers."""
+        for topic in topics:
+            await self._partitions(topic)
+        arguments = {**self._arguments, **self._member_arguments, "group_id": group}
+        consumer = KafkaConsumer(topics, self._prefix, arguments, on_assigned, on_revoked)
+        try:
+            async with asyncio.timeout(self._step_timeout):
+                await consumer.start()
+        except (kafka.KafkaError, TimeoutError) as error:
+            await consumer.close()
+            raise Unavailable(f"joining group {group}: {error!r}") from error
+        self._members.append(consumer)
+        return consumer
+
+    async def producer(self, transactional_id: str) -> KafkaProducer:
+        """Raises Unavailable when the id can't be taken over in time."""
+        assert self._implicit is not None, "the broker has not been started"
+        producer = KafkaProducer(
+            self._connection,
+            transactional_id,
+            prefix=self._prefix,
+            implicit=self._implicit,
+            timeout=self._step_timeout,
+            commit_timeout=self._commit_timeout,
+            transaction_timeout=self._transaction_timeout,
+            membership=self._membership,
+        )
+        await producer.start()
+        return producer
+
+    async def read_to_end(self, partition: TopicPartition) -> AsyncIterator[Sequence[Record]]:
+        """Raises UnknownTopic at the first step, and Unavailable."""
+        async with self._reader(partition, 0) as reader:
+            end = await reader.end()
+            while await reader.position() < end:
+                if records := await reader.read(end):
+                    yield records
+
+    async def follow(self, partition: TopicPartition, from_offset: int = 0) -> AsyncIterator[Sequence[Record]]:
+        """Raises UnknownTopic at the first step, and Unavailable."""
+        async with self._reader(partition, from_offset) as reader:
+            end = await reader.end()
+            while True:
+                records = await reader.read(None)
+                if records:
+                    yield records
+                if not records or await reader.position() >= end:
+                    end = await reader.end()
+                    if await reader.position() >= end:
+                        yield ()
+
+    @asynccontextmanager
+    async def _reader(self, partition: TopicPartition, from_offset: int) -> "AsyncIterator[_Reader]":
+        if partition.partition not in await self._partitions(partition.topic):
+            raise UnknownTopic(f"{partition.topic} has no partition {partition.partition}")
+        there = KafkaPartition(self._prefix + partition.topic, partition.partition)
+        consumer = AIOKafkaConsumer(
+            **self._arguments,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            max_partition_fetch_bytes=8 * 1_048_576,
+        )
+        try:
+            try:
+                async with asyncio.timeout(self._step_timeout):
+                    await consumer.start()
+                    consumer.assign([there])
+                    consumer.seek(there, from_offset)
+            except (kafka.KafkaError, TimeoutError) as error:
+                raise Unavailable(f"reading {partition.topic}: {error!r}") from error
+            yield _Reader(consumer, there, partition, self._step_timeout)
+        finally:
+            await consumer.stop()
+
+    async def _partitions(self, topic: str) -> frozenset[int]:
+        name = self._prefix + topic
+        client = self._connection
+        for refresh in (False, True):
+            if refresh:
+                try:
+                    async with asyncio.timeout(self._step_timeout):
+                        await client.force_metadata_update()
+                except TimeoutError:
+                    raise Unavailable("no Kafka broker answers") from None
+            if found := client.cluster.partitions_for_topic(name):
+                return frozenset(found)
+            if name in client.cluster.unauthorized_topics:
+                raise BrokerError(f"topic {name}: not allowed to see it; see `tollgate topics create --acls`")
+        raise UnknownTopic(f"topic {name} does not exist; `tollgate topics create` makes what is missing")
+
+    def _membership(self) -> wire.Membership:
+        return self._members[-1].membership if self._members else wire.Membership()
+
+    @property
+    def _connection(self) -> AIOKafkaClient:
+        if self._client is None:
+            raise BrokerError("not connected")
+        return self._client
+
+
+class _Reader:
+    """Reads one partition."""
+
+    def __init__(
+        self, consumer: AIOKafkaConsumer, there: KafkaPartition, partition: TopicPartition, timeout: float
+    ) -> None:
+        self._consumer = consumer
+        self._there = there
+        self._partition = partition
+        self._timeout = timeout
+
+    async def end(self) -> int:
+        """Where the committed records end at present."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                ends: dict[KafkaPartition, int] = await self._consumer.end_offsets([self._there])
+        except (kafka.KafkaError, TimeoutError) as error:
+            raise Unavailable(f"reading {self._partition.topic}: {error!r}") from error
+        return ends[self._there]
+
+    async def position(self) -> int:
+        return int(await self._consumer.position(self._there))
+
+    async def read(self, end: int | None) -> list[Record]:
+        """What there is within a moment, below `end`."""
+        try:
+            fetched = await self._consumer.getmany(self._there, timeout_ms=FETCH_WAIT_MS, max_records=_READ_RECORDS)
+        except kafka.KafkaError as error:
+            raise Unavailable(f"reading {self._partition.topic}: {error!r}") from error
+        topic, number = self._partition
+        return [
+            Record(topic, number, record.offset, record.key, record.value, us := record.timestamp * 1000, us)
+            for record in fetched.get(self._there, ())
+            if end is None or record.offset < end
+        ]
