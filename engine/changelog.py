@@ -66,12 +66,12 @@ class CounterRecord(Struct, frozen=True, gc=False, array_like=True):
 
 
 class PositionRecord(Struct, frozen=True, gc=False, array_like=True):
-    """How far the partition has come: the next offset of each input topic, the clock, and a running digest of all
+    """How far the partition has come: the next offset of each input topic, the clock, and a running checksum of all
     changes, by which two histories of a partition can be compared, and the version of the reference data used."""
 
     next_offsets: dict[str, int]
     clock_us: int
-    digest: bytes
+    digest: int
     reference_version: int = 0
 
 
