@@ -119,6 +119,10 @@ class Broker(Protocol):
         """Raises UnknownTopic."""
         ...
 
+    async def earliest(self, partition: TopicPartition) -> int:
+        """The first offset that has not been deleted. Raises UnknownTopic."""
+        ...
+
     async def join(self, group: str, topics: Sequence[str], *, on_assigned: OnChange, on_revoked: OnChange) -> Consumer:
         """A new member of the group. Partitions with the same number of all these topics go to the same member; a
         partition without a committed offset starts at its beginning."""

@@ -4,6 +4,7 @@ Between taking a batch in and its commit nothing of the batch can be seen from o
 drops the state, and the next owner rebuilds it from the changelog.
 """
 
+import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
@@ -23,6 +24,8 @@ from schemas.times import to_text
 
 MAX_EVENT_BYTES = 65_536
 """A larger record is no event of ours: the largest real ones have some hundred bytes."""
+
+_MANY_RECORDS = 20_000  # some tenths of a second to restore
 
 _DECODERS: dict[str, Callable[[bytes], Event]] = {
     topics.CALL_ATTEMPTS.name: decode_switch_event,
@@ -60,6 +63,8 @@ class PartitionTask:
         """Events that came to a partition that their key does not belong to."""
         self.restore_seconds = 0.0
         self.restored_records = 0
+        self.missed_records = 0
+        """Records of the inputs that were deleted before any owner of the partition had taken them in."""
         self.reference_version = 0
         """The version of the reference data that the partition has come to, under this owner or a former one."""
         self._broker = broker
@@ -91,8 +96,15 @@ class PartitionTask:
         self.next_offsets.update(position.next_offsets)
         self._digest = position.digest
         self.reference_version = position.reference_version
+        for topic, offset in self.next_offsets.items():
+            earliest = await self._broker.earliest(TopicPartition(topic, self.partition))
+            self.missed_records += max(earliest - offset, 0)
         try:
-            self.engine.restore(records, position.clock_us)
+            if len(records) > _MANY_RECORDS:
+                # The other partitions go on meanwhile.
+                await asyncio.to_thread(self.engine.restore, records, position.clock_us)
+            else:
+                self.engine.restore(records, position.clock_us)
         except (AssertionError, KeyError) as broken:
             raise StateLost(f"partition {self.partition}: the changelog does not fit together: {broken!r}") from broken
         self.restore_seconds = perf_counter() - started

@@ -329,6 +329,12 @@ class Worker:
         except BaseException:
             await task.drop()
             raise
+        if task.missed_records:
+            log.error(
+                "partition %d: %d records of its inputs were deleted (retention) before they were taken in",
+                partition,
+                task.missed_records,
+            )
         self._begin_with(consumer, task)
         self._observer.taken(task)
         log.info(

@@ -672,6 +672,82 @@ class BrokerContract:
         assert texts(await stage.read("state")) == ["a", "b"]
         assert texts(await stage.read("state")) == ["a", "b"]
 
+    # Following
+
+    @scenario(reference=1)
+    async def test_a_follower_says_when_it_has_caught_up_and_goes_on(self, stage: Stage) -> None:
+        await stage.write("reference", 0, messages("a", "b"))
+
+        read: list[str] = []
+        following = stage.broker.follow(stage.at("reference"))
+        while batch := await anext(following):
+            read += texts(batch)
+        assert read == ["a", "b"]
+
+        await stage.write("reference", 0, messages("c"))
+        while not (batch := await anext(following)):
+            pass
+        assert texts(batch) == ["c"]
+        await following.aclose()
+
+    @scenario(reference=1)
+    async def test_a_follower_of_an_empty_partition_has_caught_up_at_once(self, stage: Stage) -> None:
+        following = stage.broker.follow(stage.at("reference"))
+        assert not await anext(following)
+        await following.aclose()
+
+    @scenario(reference=1)
+    async def test_a_follower_may_begin_in_the_middle(self, stage: Stage) -> None:
+        await stage.write("reference", 0, messages("a", "b", "c"))
+
+        following = stage.broker.follow(stage.at("reference"), 1)
+        assert texts(await anext(following)) == ["b", "c"]
+        await following.aclose()
+
+    @scenario(reference=1)
+    async def test_a_follower_waits_for_an_open_transaction_and_passes_an_aborted_one_by(self, stage: Stage) -> None:
+        producer = await stage.producer()
+        await producer.begin()
+        await stage.send(producer, "reference", 0, "aborted")
+        following = stage.broker.follow(stage.at("reference"))
+        assert not await anext(following)
+
+        await producer.abort()
+        await producer.begin()
+        await stage.send(producer, "reference", 0, "a")
+        await producer.commit()
+        while not (batch := await anext(following)):
+            pass
+        assert texts(batch) == ["a"]
+        await following.aclose()
+
+    # What a member knows
+
+    @scenario(calls=1)
+    async def test_a_member_knows_how_much_it_has_still_to_read(self, stage: Stage) -> None:
+        await stage.write("calls", 0, messages("a", "b", "c"))
+        member = await stage.member("calls")
+
+        await member.take(2, max_records=2)
+        assert member.consumer.lag() == {stage.at("calls"): 1}
+        await member.take(1)
+        assert member.consumer.lag() == {stage.at("calls"): 0}
+
+    @scenario(calls=2)
+    async def test_a_member_of_a_settled_group_is_one(self, stage: Stage) -> None:
+        member = await stage.member("calls")
+        await settle([member], [stage.at("calls", 0), stage.at("calls", 1)])
+
+        assert await member.consumer.is_member()
+
+    @scenario(calls=1)
+    async def test_the_first_offset_of_a_partition_that_nothing_was_deleted_from_is_the_first_of_all(
+        self, stage: Stage
+    ) -> None:
+        assert await stage.broker.earliest(stage.at("calls")) == 0
+        await stage.write("calls", 0, messages("a", "b"))
+        assert await stage.broker.earliest(stage.at("calls")) == 0
+
     # What is not there
 
     @scenario(calls=1)
@@ -683,6 +759,10 @@ class BrokerContract:
             await stage.member("calls", "nowhere")
         with pytest.raises(UnknownTopic, match=nowhere):
             await stage.read("nowhere")
+        with pytest.raises(UnknownTopic, match=nowhere):
+            await anext(stage.broker.follow(stage.at("nowhere")))
+        with pytest.raises(UnknownTopic, match=nowhere):
+            await stage.broker.earliest(stage.at("nowhere"))
         producer = await stage.producer()
         await producer.begin()
         with pytest.raises(UnknownTopic, match=nowhere):

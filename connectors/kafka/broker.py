@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as kafka
 from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from connectors.broker import BrokerError, OnChange, Record, TopicPartition, Unavailable, UnknownTopic
@@ -16,6 +18,9 @@ from connectors.kafka.consumer import FETCH_WAIT_MS, KafkaConsumer
 from connectors.kafka.producer import KafkaProducer
 
 _READ_RECORDS = 5_000
+_READ_COMMITTED = 1
+_EARLIEST = -2  # asks for the first offset instead of one at a time
+_RETRY_SECONDS = 0.1
 
 
 class KafkaBroker:
@@ -82,6 +87,27 @@ class KafkaBroker:
 
     async def partition_count(self, topic: str) -> int:
         return len(await self._partitions(topic))
+
+    async def earliest(self, partition: TopicPartition) -> int:
+        """Raises UnknownTopic, and Unavailable when its leader does not answer in time."""
+        topic = self._prefix + partition.topic
+        if partition.partition not in await self._partitions(partition.topic):
+            raise UnknownTopic(f"{partition.topic} has no partition {partition.partition}")
+        deadline = monotonic() + self._step_timeout
+        request = OffsetRequest(-1, _READ_COMMITTED, [(topic, [(partition.partition, _EARLIEST)])])
+        while monotonic() < deadline:
+            leader = self._connection.cluster.leader_for_partition(KafkaPartition(topic, partition.partition))
+            try:
+                if leader is not None and leader >= 0:
+                    answer = await self._connection.send(leader, request)
+                    error, _, offset = answer.topics[0][1][0][1:4]
+                    if error == 0:
+                        return int(offset)
+            except kafka.KafkaError:
+                pass
+            await self._connection.force_metadata_update()
+            await asyncio.sleep(_RETRY_SECONDS)
+        raise Unavailable(f"{topic}-{partition.partition}: its first offset can't be learnt")
 
     async def join(
         self, group: str, topics: Sequence[str], *, on_assigned: OnChange, on_revoked: OnChange

@@ -36,6 +36,9 @@ class MemoryBroker:
         await self._cluster.reach("partition_count", topic)
         return len(self._cluster.partitions(topic))
 
+    async def earliest(self, partition: TopicPartition) -> int:
+        return self._cluster.log(*partition).start
+
     async def join(
         self, group: str, topics: Sequence[str], *, on_assigned: OnChange, on_revoked: OnChange
     ) -> MemoryConsumer:
