@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt bench schemas clean
+.PHONY: help demo test check fmt bench schemas up down chaos clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -38,6 +38,17 @@ bench: $(READY)  ## the benchmarks; results go to benchmarks/results
 
 schemas: $(READY)  ## JSON Schemas and AsyncAPI from the Structs
 	@$(BIN)/python -m schemas.documents
+
+up:  ## a real Kafka on this machine, without Docker: localhost:9092, data in build/kafka
+	@$(PYTHON) deploy/kafka/local.py up $(ARGS)
+
+down:  ## stop it
+	@$(PYTHON) deploy/kafka/local.py down $(ARGS)
+
+SECONDS ?= 600
+SEED ?= 1
+chaos: $(READY)  ## faults on a real Kafka for SECONDS, from SEED; the checker judges
+	@$(BIN)/python -m tests.faults --seconds $(SECONDS) --seed $(SEED)
 
 clean:  ## forget the environment and what was built
 	rm -rf $(VENV) build

@@ -101,6 +101,10 @@ class Consumer(Protocol):
         group is settling anew."""
         ...
 
+    def settled(self) -> bool:
+        """Whether the group has given this member its assignment, which may be empty, and not taken it back since."""
+        ...
+
     def lag(self) -> Mapping[TopicPartition, int]:
         """Records that the assigned partitions hold beyond the position, as of the last poll that read of them."""
         ...

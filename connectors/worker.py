@@ -138,8 +138,12 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Whether the group has assigned partitions and all of them are worked on."""
-        return bool(self.tasks) and not (self._wanted or self._taking or self._aside)
+        """Whether the group has said which partitions are this worker's, and it works on all of them.
+
+        They may be none, where there are more workers than partitions: it is ready to take over.
+        """
+        settled = self._consumer is not None and self._consumer.settled()
+        return settled and not (self._wanted or self._taking or self._aside)
 
     @property
     def reference_version(self) -> int:

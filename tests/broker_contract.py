@@ -741,6 +741,16 @@ class BrokerContract:
         assert await member.consumer.is_member()
 
     @scenario(calls=1)
+    async def test_a_member_without_partitions_is_settled_as_well(self, stage: Stage) -> None:
+        first, second = await stage.member("calls"), await stage.member("calls")
+        await settle([first, second], [stage.at("calls")])
+        while not (first.consumer.settled() and second.consumer.settled()):
+            for member in (first, second):
+                await member.consumer.poll(1, 0.05)
+
+        assert sorted(len(member.held()) for member in (first, second)) == [0, 1]
+
+    @scenario(calls=1)
     async def test_the_first_offset_of_a_partition_that_nothing_was_deleted_from_is_the_first_of_all(
         self, stage: Stage
     ) -> None:

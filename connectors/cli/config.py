@@ -1,16 +1,56 @@
 """`tollgate config`: the settings in force."""
 
-import msgspec
+from pathlib import Path
+from typing import Any
 
-from connectors.cli.app import app, print_json, print_pairs, settings
+from rich.markup import escape
+
+from connectors.cli.app import app, print_json, print_pairs
+from connectors.settings import engine_settings, kafka_settings, masked, metrics_settings
 
 
 @app.command
 def config(*, json: bool = False) -> None:
-    """Print the settings in force, after tollgate.toml and the environment."""
-    found = msgspec.structs.asdict(settings())
-    plain = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in found.items()}
+    """Print the settings in force, after tollgate.toml and the environment; secrets are masked."""
+    tables = {
+        name: {key: _plain(value) for key, value in masked(settings).items()}
+        for name, settings in (
+            ("engine", engine_settings()),
+            ("kafka", kafka_settings()),
+            ("metrics", metrics_settings()),
+        )
+    }
     if json:
-        print_json({"engine": plain})
+        print_json(tables)
     else:
-        print_pairs("[engine]", [(name, str(value)) for name, value in plain.items()])
+        for name, values in tables.items():
+            print_pairs(escape(f"[{name}]"), [(key, _shown(value)) for key, value in values.items()])
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case frozenset():
+            return sorted(value)
+        case tuple():
+            return list(value)
+        case Path():
+            return str(value)
+    return value
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return str(value).lower()
+        case list():
+            return ", ".join(value) or "–"
+        case dict():
+            return (
+                "; ".join(
+                    f"{name}={some if isinstance(some, str) else ', '.join(some)}" for name, some in value.items()
+                )
+                or "–"
+            )
+    return str(value)

@@ -15,6 +15,7 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 from connectors.broker import BrokerError, OnChange, Record, TopicPartition, Unavailable, UnknownTopic
 from connectors.kafka import wire
 from connectors.kafka.consumer import FETCH_WAIT_MS, KafkaConsumer
+from connectors.kafka.errors import APPLY_ACLS, NOT_AUTHORIZED, Unusable, is_lasting
 from connectors.kafka.producer import KafkaProducer
 
 _READ_RECORDS = 5_000
@@ -59,7 +60,7 @@ class KafkaBroker:
         self.features = wire.Features({}, {})
 
     async def start(self) -> None:
-        """Connects. Raises Unavailable when nobody answers, BrokerError when the cluster is too old."""
+        """Connects. Raises Unavailable when nobody answers, Unusable when the cluster is too old."""
         client = AIOKafkaClient(**self._arguments)
         try:
             async with asyncio.timeout(self._step_timeout):
@@ -73,6 +74,14 @@ class KafkaBroker:
         except BaseException:
             await client.close()
             raise
+        for key, (name, version) in wire.NEEDED.items():
+            highest = self.features.versions.get(key, (0, -1))[1]
+            if highest < version:
+                await client.close()
+                raise Unusable(
+                    f"Kafka at {self._arguments.get('bootstrap_servers')} is too old: it knows {name} up to version "
+                    f"{highest}, and {version} is needed; Kafka 2.8 or newer has it"
+                )
         if self._implicit is None:
             self._implicit = self.features.finalized.get("transaction.version", 0) >= 2
         self._client = client
@@ -122,7 +131,7 @@ class KafkaBroker:
                 await consumer.start()
         except (kafka.KafkaError, TimeoutError) as error:
             await consumer.close()
-            raise Unavailable(f"joining group {group}: {error!r}") from error
+            raise _unusable_or_unavailable(f"joining group {group}", error) from error
         self._members.append(consumer)
         return consumer
 
@@ -133,7 +142,7 @@ class KafkaBroker:
             self._connection,
             transactional_id,
             prefix=self._prefix,
-            implicit=self._implicit,
+            implicit_partitions=self._implicit,
             timeout=self._step_timeout,
             commit_timeout=self._commit_timeout,
             transaction_timeout=self._transaction_timeout,
@@ -184,7 +193,7 @@ class KafkaBroker:
                     consumer.assign([there])
                     consumer.seek(there, from_offset)
             except (kafka.KafkaError, TimeoutError) as error:
-                raise Unavailable(f"reading {partition.topic}: {error!r}") from error
+                raise _unusable_or_unavailable(f"reading {partition.topic}", error) from error
             yield _Reader(consumer, there, partition, self._step_timeout)
         finally:
             await consumer.stop()
@@ -201,9 +210,10 @@ class KafkaBroker:
                     raise Unavailable("no Kafka broker answers") from None
             if found := client.cluster.partitions_for_topic(name):
                 return frozenset(found)
-            if name in client.cluster.unauthorized_topics:
-                raise BrokerError(f"topic {name}: not allowed to see it; see `tollgate topics create --acls`")
-        raise UnknownTopic(f"topic {name} does not exist; `tollgate topics create` makes what is missing")
+        raise UnknownTopic(
+            f"topic {name} does not exist, or this user may not see it; "
+            "`tollgate topics create` makes what is missing, with --acls it grants what is not allowed"
+        )
 
     def _membership(self) -> wire.Membership:
         return self._members[-1].membership if self._members else wire.Membership()
@@ -213,6 +223,12 @@ class KafkaBroker:
         if self._client is None:
             raise BrokerError("not connected")
         return self._client
+
+
+def _unusable_or_unavailable(what: str, error: BaseException) -> BrokerError:
+    """What another try will not mend ends the process; anything else is tried again."""
+    kind = Unusable if is_lasting(error) else Unavailable
+    return kind(f"{what}: {error!r}" + (f"; {APPLY_ACLS}" if isinstance(error, NOT_AUTHORIZED) else ""))
 
 
 class _Reader:
@@ -243,7 +259,7 @@ class _Reader:
         try:
             fetched = await self._consumer.getmany(self._there, timeout_ms=FETCH_WAIT_MS, max_records=_READ_RECORDS)
         except kafka.KafkaError as error:
-            raise Unavailable(f"reading {self._partition.topic}: {error!r}") from error
+            raise _unusable_or_unavailable(f"reading {self._partition.topic}", error) from error
         topic, number = self._partition
         return [
             Record(topic, number, record.offset, record.key, record.value, us := record.timestamp * 1000, us)

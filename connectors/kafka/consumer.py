@@ -73,6 +73,7 @@ class KafkaConsumer:
         self._fetching: asyncio.Task[dict[KafkaPartition, list[_Fetched]]] | None = None
         # Where partitions were sought to since the fetch in hand began: it may have looked before that.
         self._sought: dict[TopicPartition, int] = {}
+        self._settled = False
         self._closed = False
 
     async def start(self) -> None:
@@ -130,6 +131,9 @@ class KafkaConsumer:
         except kafka.KafkaError:
             return True
         return answer.error_code not in _NO_READER
+
+    def settled(self) -> bool:
+        return self._settled and not self._changes
 
     def lag(self) -> dict[TopicPartition, int]:
         found = {}
@@ -219,18 +223,21 @@ class KafkaConsumer:
         if gained:
             for partition in partitions:
                 self._quietly(self._kafka.pause, partition)
-        if partitions and not self._closed:
+        if not self._closed:
             membership = wire.Membership(coordinator.generation, coordinator.member_id)
             self._changes.append(_Change(gained, partitions, membership))
             self._changed.set()
 
     def _tell(self) -> bool:
-        """Tells of the changes that have come; whether there were any."""
+        """Tells of the changes that have come; whether there were any. Nobody is told of an empty assignment."""
         if not self._changes:
             return False
         self._changed.clear()
         while self._changes:
             change = self._changes.popleft()
+            self._settled = change.gained
+            if not change.partitions:
+                continue
             if change.gained:
                 self.membership = change.membership
                 self._assigned |= change.partitions

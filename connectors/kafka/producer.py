@@ -18,6 +18,7 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 
 from connectors.broker import Ambiguous, BrokerError, Fenced, Message, TopicPartition, Unavailable, UnknownTopic
 from connectors.kafka import wire
+from connectors.kafka.errors import APPLY_ACLS, NOT_AUTHORIZED, Unusable
 
 MAX_BATCH_BYTES = 900_000
 """Below the broker's default for the largest batch (message.max.bytes, 1 MiB), whatever one record is."""
@@ -81,6 +82,8 @@ _DISCONNECTED = (
 
 _NO_HEADERS: list[tuple[str, bytes]] = []
 
+_TOO_LARGE = frozenset({kafka.MessageSizeTooLargeError.errno, kafka.RecordListTooLargeError.errno})
+
 State = Literal["ready", "open", "broken"]
 
 
@@ -116,17 +119,17 @@ class KafkaProducer:
         transactional_id: str,
         *,
         prefix: str = "",
-        implicit: bool,
+        implicit_partitions: bool,
         timeout: float,
         commit_timeout: float,
         transaction_timeout: float,
         membership: Callable[[], wire.Membership] = wire.Membership,
     ) -> None:
-        """`implicit`: the cluster has transaction version 2, where a write adds its partition (KIP-890)."""
+        """`implicit_partitions`: the cluster has transaction version 2, where a write adds its partition (KIP-890)."""
         self.transactional_id = transactional_id
         self._client = client
         self._prefix = prefix
-        self._implicit = implicit
+        self._implicit = implicit_partitions
         self._timeout = timeout
         self._commit_timeout = commit_timeout
         self._transaction_timeout_ms = int(transaction_timeout * 1000)
@@ -425,6 +428,11 @@ class KafkaProducer:
                     error = await ask()
             except TimeoutError:
                 raise _Stuck(f"{what}: no answer in time") from None
+            except NOT_AUTHORIZED as denied:
+                kind = type(denied).__name__
+                raise Unusable(
+                    f"transactional id {self.transactional_id}: {what}: not allowed ({kind}); {APPLY_ACLS}"
+                ) from denied
             except _DISCONNECTED:
                 pass
             else:
@@ -469,7 +477,9 @@ class KafkaProducer:
             return Fenced(f"{where}: the group has moved past this member")
         name = kafka.for_code(error).__name__
         if error in _DENIED:
-            return BrokerError(f"{where}: not allowed ({name}); see `tollgate topics create --acls`")
+            return Unusable(f"{where}: not allowed ({name}); {APPLY_ACLS}")
+        if error in _TOO_LARGE:
+            return Unusable(f"{where}: a record is too large; `tollgate topics check` says where to allow it")
         return Ambiguous(f"{where}: {name} (error {error})")
 
 

@@ -21,6 +21,16 @@ _NO_TAGS = b"\x00"
 
 NO_ERROR = 0
 
+NEEDED = {
+    0: ("Produce", 9),
+    22: ("InitProducerId", 4),
+    24: ("AddPartitionsToTxn", 3),
+    25: ("AddOffsetsToTxn", 3),
+    26: ("EndTxn", 3),
+    28: ("TxnOffsetCommit", 3),
+}
+"""Requests by number with the version that a broker must know at least: Kafka 2.8 does."""
+
 
 def uvarint(number: int) -> bytes:
     """An unsigned number, seven bits a byte, the lowest first."""

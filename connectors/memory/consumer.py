@@ -70,6 +70,9 @@ class MemoryConsumer:
         group = self._group
         return self._member in group and not group.rebalancing and self._generation == group.generation
 
+    def settled(self) -> bool:
+        return self._member in self._group and self._generation == self._group.generation
+
     def lag(self) -> dict[TopicPartition, int]:
         return {partition: cursor.waiting() for partition, cursor in self._cursors.items()}
 

@@ -39,6 +39,9 @@ class Door:
     async def partition_count(self, topic: str) -> int:
         return await self.broker.partition_count(topic)
 
+    async def earliest(self, partition: TopicPartition) -> int:
+        return await self.broker.earliest(partition)
+
     async def join(self, group: str, topics: Sequence[str], *, on_assigned: OnChange, on_revoked: OnChange) -> Consumer:
         return await self.broker.join(group, topics, on_assigned=on_assigned, on_revoked=on_revoked)
 
@@ -47,6 +50,9 @@ class Door:
 
     def read_to_end(self, partition: TopicPartition) -> AsyncIterator[Sequence[Record]]:
         return self.broker.read_to_end(partition)
+
+    def follow(self, partition: TopicPartition, from_offset: int = 0) -> AsyncIterator[Sequence[Record]]:
+        return self.broker.follow(partition, from_offset)
 
 
 class PassingProducer:

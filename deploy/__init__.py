@@ -1,0 +1,1 @@
+"""What sets the product up around its packages: the environment, a broker, a database."""
