@@ -8,10 +8,10 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt bench schemas up down chaos clean
+.PHONY: help demo test check fmt bench schemas up down chaos compiled test-compiled clean
 
 help:  ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 $(READY): pyproject.toml deploy/bootstrap.sh
 	@PYTHON="$(PYTHON)" deploy/bootstrap.sh $(VENV)
@@ -39,6 +39,16 @@ bench: $(READY)  ## the benchmarks; results go to benchmarks/results
 schemas: $(READY)  ## JSON Schemas and AsyncAPI from the Structs
 	@$(BIN)/python -m schemas.documents
 
+COMPILED := build/compiled
+$(COMPILED)/.ready: $(READY) deploy/compile.sh $(wildcard engine/*.py schemas/*.py)
+	@deploy/compile.sh $(BIN)/python $(COMPILED)
+	@touch $@
+
+compiled: $(COMPILED)/.ready  ## the engine compiled with mypyc, into build/compiled: put it first on PYTHONPATH
+
+test-compiled: compiled  ## all tests on the compiled engine
+	@PYTHONPATH=$(COMPILED) $(BIN)/pytest -o pythonpath="$(COMPILED) . tests" $(ARGS)
+
 up:  ## a real Kafka on this machine, without Docker: localhost:9092, data in build/kafka
 	@$(PYTHON) deploy/kafka/local.py up $(ARGS)
 
@@ -51,4 +61,5 @@ chaos: $(READY)  ## faults on a real Kafka for SECONDS, from SEED; the checker j
 	@$(BIN)/python -m tests.faults --seconds $(SECONDS) --seed $(SEED)
 
 clean:  ## forget the environment and what was built
+	@$(PYTHON) deploy/kafka/local.py down
 	rm -rf $(VENV) build

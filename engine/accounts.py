@@ -1,6 +1,6 @@
 """An account's live state: money, holds in force, running calls, status. Attributes are reference data, not here.
 
-Only `Partition.apply_…` changes an account.
+Only `State.apply_…` changes an account.
 """
 
 from msgspec import Struct

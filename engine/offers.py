@@ -5,13 +5,14 @@ money. Offers are therefore remembered by what they depend on, each with the spa
 of the reference data forgets them all. What is remembered is never more than a shorter way to the same answer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import lcm
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from engine.charges import first_minute
+from engine.past import Past
 from engine.prices import Context, Price, PriceTable, Scope, best, best_by_provider
 from engine.rounding import fraction_text
 from engine.tariffs import NO_END
@@ -120,7 +121,15 @@ class Span:
 class Offers:
     """Finds offers and remembers them."""
 
-    def __init__(self, wholesale: PriceTable, providers: dict[str, Provider], plans: dict[str, PlanTables]) -> None:
+    def __init__(
+        self,
+        wholesale: PriceTable,
+        providers: dict[str, Provider],
+        plans: dict[str, PlanTables],
+        past: Past | None = None,
+    ) -> None:
+        """`past`: what earlier versions had; without it, what is in force answers for them."""
+        self._past = past
         self._wholesale_table = wholesale
         self._providers = providers
         self._ranks: dict[str | None, int] = {}
@@ -130,13 +139,18 @@ class Offers:
         self._depths: dict[tuple[str | None, str], int] = {}
         self._wholesales: dict[tuple[object, ...], _Wholesale] = {}
 
-    def forget(self) -> None:
-        """To be called after any change of prices, plans or providers."""
-        self._matches.clear()
-        self._by_identity.clear()
-        self._depths.clear()
-        self._ranks.clear()
-        self._wholesales.clear()
+    def forget(self) -> Sequence[dict[Any, Any]]:
+        """To be called after any change of prices, plans or providers.
+
+        What was remembered, for who would rather let go of a hundred thousand offers little by little.
+        """
+        forgotten = (self._matches, self._by_identity, self._depths, self._ranks, self._wholesales)
+        self._matches = {}
+        self._by_identity = {}
+        self._depths = {}
+        self._ranks = {}
+        self._wholesales = {}
+        return forgotten
 
     def find(
         self,
@@ -203,10 +217,18 @@ class Offers:
 
         `version`: as of an earlier version of the reference data.
         """
+        sold: Iterable[tuple[int, tuple[Price, ...]]]
+        if self._past is not None and version < self._past.changed_version:
+            sold = self._past.sold(plan_id, number, version)
+        elif (plan := self._plans.get(plan_id)) is not None:
+            sold = [(priority, table.candidates(number)) for priority, table in plan.lists]
+        else:
+            # The plan of an earlier call is not there any more.
+            return None
         found = None
         rank: tuple[int, int, bool, str] | None = None
-        for priority, table in self._plans[plan_id].lists:
-            price = best(table.candidates(number, version), context, at_us)
+        for priority, candidates in sold:
+            price = best(candidates, context, at_us)
             if price is None or price.terms.provider_id not in (None, provider_id):
                 continue
             mine = (-len(price.prefix), priority, price.terms.provider_id is None, price.terms.price_list_id)
@@ -218,12 +240,12 @@ class Offers:
         self, number: str, context: Context, at_us: int, provider_id: str, version: int = NO_END
     ) -> Price | None:
         """A provider's price; `version`: as of an earlier version of the reference data."""
-        mine = (
-            price
-            for price in self._wholesale_table.candidates(number, version)
-            if price.terms.provider_id == provider_id
-        )
-        return best(mine, context, at_us)
+        candidates: Iterable[Price]
+        if self._past is not None and version < self._past.changed_version:
+            candidates = self._past.bought(provider_id, number, version)
+        else:
+            candidates = self._wholesale_table.candidates(number)
+        return best((price for price in candidates if price.terms.provider_id == provider_id), context, at_us)
 
     def _make(
         self,

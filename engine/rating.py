@@ -13,7 +13,6 @@ from engine.prices import Context, Price
 from engine.reference import Reference
 from engine.refusals import Refusal, refuse
 from engine.settings import EngineSettings
-from engine.tariffs import NO_END
 from schemas.events import Cdr
 from schemas.rated import Charge, RatedCdr
 from schemas.reference import Account
@@ -78,15 +77,17 @@ def rate(
             "account_mismatch",
             f"the CDR names account {cdr.account_id!r}, its attempt {call.attempt.account_id!r}",
         )
-    if cdr.provider_id is not None and cdr.provider_id not in reference.providers:
+    if cdr.provider_id is not None and not _is_known(reference, cdr.provider_id, call):
         return refuse("unknown_provider", f"provider_id {cdr.provider_id!r} is not in the reference data")
     if account is None and times.answered_us is not None and not emergency:
         return refuse("unknown_account", "an answered call needs an account_id: nobody can be charged for it")
 
     retail: Charge | None = None
     wholesale: Charge | None = None
+    # What was promised is what is charged; where nothing was, what was in force when the call began.
+    version = reference.version_at(times.started_us) if call is None else call.decision.reference_version
     if not emergency and account is not None:
-        priced = _charges(settings, reference, cdr, times, call, account)
+        priced = _charges(settings, reference, cdr, times, call, account, version)
         if isinstance(priced, Refusal):
             return priced
         retail, wholesale = priced
@@ -114,13 +115,20 @@ def rate(
         wholesale,
         margin,
         None if state is None else state.balance_micros - paid,
-        reference.version if call is None else call.decision.reference_version,
+        version,
         late=True if call is not None and call.phase == "expired" else UNSET,
         no_attempt=True if call is None else UNSET,
         denied=True if call is not None and call.phase == "denied" else UNSET,
         emergency=True if emergency else UNSET,
         negative_margin=True if margin is not None and margin < 0 else UNSET,
     )
+
+
+def _is_known(reference: Reference, provider_id: str, call: Call | None) -> bool:
+    """Whether the provider is there, or was when the call was set up."""
+    if provider_id in reference.providers:
+        return True
+    return call is not None and reference.provider(provider_id, call.decision.reference_version) is not None
 
 
 def _charges(
@@ -130,12 +138,24 @@ def _charges(
     times: Moments,
     call: Call | None,
     account: Account,
+    version: int,
 ) -> tuple[Charge | None, Charge | None] | Refusal:
     # What was asked for at set-up decides, not what the CDR repeats of it; a CDR of another service (the recording of
     # the call, say) asks for itself.
     asked = cdr if call is None or call.attempt.service != cdr.service else call.attempt
     setup_us = times.started_us if call is None else call.at_us
-    version = NO_END if call is None else call.decision.reference_version
+    if call is not None and call.offer is not None and asked is call.attempt:
+        if cdr.provider_id is None and call.offer.open_retail is not None:
+            return (
+                _retail_charge(reference, call.offer.open_retail, times, setup_us, asked.service, account, version),
+                None,
+            )
+        for route in call.offer.routes:
+            if route.provider_id == cdr.provider_id:
+                return (
+                    _retail_charge(reference, route.retail, times, setup_us, asked.service, account, version),
+                    _charge(route.wholesale, times, setup_us),
+                )
     # So do the plan and the place of that moment.
     pinned = call is not None and call.tariff_plan_id is not None
     plan_id = call.tariff_plan_id if call is not None and call.tariff_plan_id is not None else account.tariff_plan_id
@@ -143,16 +163,6 @@ def _charges(
     context = Context(asked.service, place, asked.incoming_service)
     routed = asked.service in settings.routed_services
     answered = times.answered_us is not None
-
-    if call is not None and call.offer is not None and asked is call.attempt:
-        if cdr.provider_id is None and call.offer.open_retail is not None:
-            return _retail_charge(reference, call.offer.open_retail, times, setup_us, asked.service, account), None
-        for route in call.offer.routes:
-            if route.provider_id == cdr.provider_id:
-                return (
-                    _retail_charge(reference, route.retail, times, setup_us, asked.service, account),
-                    _charge(route.wholesale, times, setup_us),
-                )
     offers = reference.offers
     sold = offers.retail(asked.called, plan_id, context, setup_us, cdr.provider_id, version)
     if sold is None:
@@ -176,15 +186,21 @@ def _charges(
                 f"{context.place or 'any'}: ask b2b, then submit the CDR again",
             )
     return (
-        None if sold is None else _retail_charge(reference, sold, times, setup_us, asked.service, account),
+        None if sold is None else _retail_charge(reference, sold, times, setup_us, asked.service, account, version),
         None if bought is None else _charge(bought, times, setup_us),
     )
 
 
 def _retail_charge(
-    reference: Reference, price: Price, times: Moments, setup_us: int, service: str, account: Account
+    reference: Reference,
+    price: Price,
+    times: Moments,
+    setup_us: int,
+    service: str,
+    account: Account,
+    version: int,
 ) -> Charge:
-    discount = reference.discount(account.account_id, service, setup_us)
+    discount = reference.discount(account.account_id, service, setup_us, version)
     if discount is None:
         return _charge(price, times, setup_us)
     return charge(

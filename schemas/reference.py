@@ -1,7 +1,11 @@
 """What the operator decides beforehand: accounts, providers, prices, bands, locks, numbers, discounts.
 
 The same records come from a folder of CSV files and from the topic `reference`. None of them changes in place: a newer
-record with the same key replaces the older one.
+record with the same key replaces the older one. On the topic an account's discounts stand together, and prices are
+packed: a list's edition names the chunks that its prices are in.
+
+Keys of the topic: `account/<id>`, `lock/<id>`, `number/<number>`; `<kind>/<id>/<version>` for what earlier calls are
+still priced by; `chunk/<digest>`; `staged`; `version`, which closes a change.
 """
 
 from typing import Annotated, Literal
@@ -158,3 +162,111 @@ class Discount(Record, frozen=True, tag_field="type", tag="discount"):
 
 
 ReferenceRecord = Account | Provider | TariffPlan | PriceList | PriceRow | Band | Lock | Number | Discount
+"""What a reference folder is made of."""
+
+
+class AccountDiscounts(Record, frozen=True, tag_field="type", tag="account_discounts"):
+    """All discounts of an account; none of them: it has none any more."""
+
+    account_id: Id
+    discounts: tuple[Discount, ...]
+
+
+class PriceTier(Record, frozen=True, omit_defaults=True):
+    """One tier of one band of a price.
+
+    `price_micros` is for `per_seconds`, in whole steps of `step_seconds`, from second `from_second` of the call on.
+    `attempt_fee_micros` is charged for a call that was not answered.
+    """
+
+    price_micros: Annotated[int, Meta(ge=0)]
+    per_seconds: Annotated[int, Meta(ge=1)]
+    step_seconds: Annotated[int, Meta(ge=1)]
+    from_second: Annotated[int, Meta(ge=0)] = 0
+    band_id: Id | None = None
+    connect_fee_micros: Annotated[int, Meta(ge=0)] = 0
+    min_charge_micros: Annotated[int, Meta(ge=0)] | None = None
+    max_charge_micros: Annotated[int, Meta(ge=0)] | None = None
+    attempt_fee_micros: Annotated[int, Meta(ge=0)] = 0
+
+
+class PriceTerms(Record, frozen=True, omit_defaults=True):
+    """A price without its prefix: its conditions (null: any) and its tiers, in order of band and `from_second`."""
+
+    tiers: tuple[PriceTier, ...]
+    service: str | None = None
+    place: str | None = None
+    incoming_service: str | None = None
+    valid_from: Moment | None = None
+    valid_to: Moment | None = None
+
+
+class PriceChunk(Record, frozen=True, tag_field="type", tag="price_chunk"):
+    """Some hundred prices of a list, in order of their prefixes: `prefixes[n]` is sold at `terms[terms_of[n]]`.
+
+    A prefix may stand there several times, with different conditions; all of its prices are in one chunk. The key names
+    the content (BLAKE2b of the record, 15 bytes in base64url), so equal chunks are one, and an edition that changes one
+    price brings one new chunk.
+    """
+
+    prefixes: tuple[Annotated[str, Meta(max_length=15)], ...]
+    terms_of: tuple[Annotated[int, Meta(ge=0)], ...]
+    terms: tuple[PriceTerms, ...]
+
+
+class ChunkRef(Record, frozen=True):
+    """One chunk of an edition: what it is, where it begins and how many prices it has."""
+
+    digest: Annotated[str, Meta(min_length=20, max_length=20)]
+    first_prefix: Annotated[str, Meta(max_length=15)]
+    prices: Annotated[int, Meta(ge=1)]
+
+
+class PriceListEdition(Record, frozen=True, tag_field="type", tag="price_list_edition"):
+    """A price list with all of its prices, as of the version in the record's key. Its chunks in order of prefixes."""
+
+    price_list: PriceList
+    chunks: tuple[ChunkRef, ...]
+
+
+class Staged(Record, frozen=True, tag_field="type", tag="staged_editions"):
+    """What a coming change will bring, so that its tables are built beforehand. Nothing of it is in force yet.
+
+    `removed`: ids of price lists that will go.
+    """
+
+    editions: tuple[PriceListEdition, ...]
+    bands: tuple[Band, ...]
+    removed: tuple[Id, ...]
+
+
+class Removed(Record, frozen=True, tag_field="type", tag="removed"):
+    """What the key names is gone as of the version in the key; earlier calls are still priced by what it was."""
+
+    kind: Literal["provider", "tariff_plan", "price_list", "band"]
+    id: Id
+
+
+class ReferenceVersion(Record, frozen=True, tag_field="type", tag="reference_version"):
+    """Closes a change: all records since the one before come into force together, as this version."""
+
+    version: Annotated[int, Meta(ge=1)]
+    at: Moment
+    author: str
+
+
+PublishedReference = (
+    Account
+    | Lock
+    | Number
+    | Provider
+    | TariffPlan
+    | Band
+    | AccountDiscounts
+    | PriceListEdition
+    | Removed
+    | PriceChunk
+    | Staged
+    | ReferenceVersion
+)
+"""What the topic `reference` carries."""

@@ -6,7 +6,7 @@ from schemas.decisions import CallDecision
 from schemas.events import AccountCommand, Cdr, SwitchEvent
 from schemas.facts import AccountBalance, Notice, NumberNcv, RejectedEvent, Traffic
 from schemas.rated import RatedCdr
-from schemas.reference import ReferenceRecord
+from schemas.reference import PublishedReference
 
 Policy = Literal["delete", "compact", "compact,delete"]
 
@@ -26,7 +26,13 @@ CALL_ATTEMPTS = Topic(
 )
 CDRS = Topic("cdrs", "account id, or the called number where there is no account", "delete", Cdr, True)
 ACCOUNT_COMMANDS = Topic("account-commands", "account id", "delete", AccountCommand, True)
-REFERENCE = Topic("reference", "entity kind and id", "compact", ReferenceRecord, False)
+REFERENCE = Topic(
+    "reference",
+    "entity kind and id, with the version where earlier ones are kept",
+    "compact",
+    PublishedReference,
+    False,
+)
 CALL_DECISIONS = Topic("call-decisions", "attempt id", "delete", CallDecision, True)
 RATED_CDRS = Topic("rated-cdrs", "account id, or the called number where there is no account", "delete", RatedCdr, True)
 ACCOUNT_BALANCES = Topic("account-balances", "account id", "compact", AccountBalance, True)

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from hypothesis import Phase, settings
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("engine", "schemas", "backoffice", "connectors", "tests", "pyproject.toml")
+COPIED = ("engine", "schemas", "backoffice", "connectors", "deploy", "tests", "pyproject.toml")
 TIMEOUT_SECONDS = 150
 """Thrice what the tests below take when nothing is wrong; a mutant that never ends counts as noticed."""
 

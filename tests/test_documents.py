@@ -16,7 +16,7 @@ from schema_validator import ANNOTATIONS, VALIDATORS, keywords, problems, refs, 
 from schemas import documents, topics
 from schemas.codec import decode_account_command, decode_cdr, decode_switch_event
 from schemas.facts import REJECTIONS
-from schemas.reference import ReferenceRecord
+from schemas.reference import PublishedReference
 from schemas.topics import Topic
 
 
@@ -97,7 +97,7 @@ def test_what_the_engine_publishes_is_what_the_schemas_say(name: str, topic: Top
 @pytest.mark.parametrize("record", REFERENCE, ids=lambda record: record["type"])
 def test_reference_records_are_what_the_schemas_ask_for(record: Json) -> None:
     assert problems(schema_of(topics.REFERENCE), record, known_only=True) == []
-    msgspec.convert(record, ReferenceRecord)
+    msgspec.convert(record, PublishedReference)
 
 
 def test_every_record_of_every_topic_has_an_example_here() -> None:

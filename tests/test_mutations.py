@@ -31,7 +31,7 @@ NOTICED_AT_ONCE = [
     (Mutant("locks", "return inherited + own", "return own"), PREFIX),
     (Mutant("offers", "span.narrow(candidates)", "pass"), PREFIX),
     (Mutant("decisions", "full = state.running >= limit", "full = state.running > limit"), DECISION),
-    (Mutant("partition", "state.running -= 1", "pass"), PARTITION),
+    (Mutant("state", "state.running -= 1", "pass"), PARTITION),
 ]
 
 

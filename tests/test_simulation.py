@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from connectors.broker import Message, TopicPartition
+from connectors.broker import Broker, Message, TopicPartition
 from connectors.memory import MemoryBroker
 from connectors.worker import Worker
 from schemas import topics
@@ -26,6 +26,7 @@ from schemas.partitions import partition_of
 from tests.simulation import Run, findings, simulate
 from tests.simulation.company import company
 from tests.simulation.sabotage import (
+    Door,
     GroupOffset,
     OutsideTransaction,
     Sabotage,
@@ -120,6 +121,13 @@ def test_a_pattern_with_a_piece_missing_is_noticed(sabotage: type[Sabotage], not
         if any(re.search(notice, finding) for finding in findings(simulate(seed, sabotage()))):
             return
     pytest.fail(f"{SABOTAGE_SEEDS} seeds with {sabotage.__name__}, and nothing like {notice} was found")
+
+
+def test_a_sabotaged_door_is_as_whole_as_a_broker() -> None:
+    """A method that it lacks would end every worker, and nothing of the sabotage be seen."""
+    wanted = {name for name in vars(Broker) if not name.startswith("_")}
+
+    assert wanted <= set(dir(Door))
 
 
 def test_a_worker_fenced_by_somebody_who_died_at_once_takes_its_partition_again() -> None:

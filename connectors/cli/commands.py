@@ -7,11 +7,11 @@ from typing import NoReturn
 
 import cyclopts
 
-from connectors.cli import check, config, convert, demo, engine, replay, topics
+from connectors.cli import check, config, convert, demo, engine, load, replay, topics
 from connectors.cli.app import Refused, app, err
 from connectors.settings import BadSettings
 
-__all__ = ["check", "config", "convert", "demo", "engine", "main", "replay", "topics"]
+__all__ = ["check", "config", "convert", "demo", "engine", "load", "main", "replay", "topics"]
 
 
 def main() -> NoReturn:

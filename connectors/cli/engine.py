@@ -5,8 +5,9 @@ import gc
 import logging
 import signal
 import sys
+from contextlib import AsyncExitStack
 
-from connectors.broker import Broker, BrokerError, Unavailable, UnknownTopic
+from connectors.broker import BrokerError, Unavailable, UnknownTopic
 from connectors.cli.app import Refused, app, settings
 from connectors.health import Health, HealthServer
 from connectors.kafka.door import open_broker
@@ -47,8 +48,9 @@ def engine() -> int:
 
 
 async def _engine(engine_settings: EngineSettings, kafka: KafkaSettings, metrics_at: MetricsSettings) -> int:
-    async with open_broker(kafka) as broker:
+    async with open_broker(kafka) as broker, AsyncExitStack() as closing:
         reader = ReferenceReader(broker)
+        closing.push_async_callback(reader.close)
         metrics = EngineMetrics()
         await reader.start()
         # The tables stay as long as the process: the collector need not walk through them.
@@ -64,27 +66,18 @@ async def _engine(engine_settings: EngineSettings, kafka: KafkaSettings, metrics
             observer=metrics,
         )
         metrics.watch(worker)
-        health = await _health(worker, metrics, metrics_at)
+        if metrics_at.port != 0:
+            server = HealthServer(registry(metrics), Health(worker))
+            port = await server.start(metrics_at.host, metrics_at.port)
+            closing.push_async_callback(server.close)
+            log.info("numbers at http://%s:%d/metrics", metrics_at.host, port)
         loop = asyncio.get_running_loop()
         for wanted in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(wanted, worker.stop)
-        try:
-            return await _work(broker, worker, reader, kafka)
-        finally:
-            if health is not None:
-                await health.close()
+        return await _work(worker, reader, kafka)
 
 
-async def _health(worker: Worker, metrics: EngineMetrics, at: MetricsSettings) -> HealthServer | None:
-    if at.port == 0:
-        return None
-    server = HealthServer(registry(metrics), Health(worker))
-    port = await server.start(at.host, at.port)
-    log.info("numbers at http://%s:%d/metrics", at.host, port)
-    return server
-
-
-async def _work(broker: Broker, worker: Worker, reader: ReferenceReader, kafka: KafkaSettings) -> int:
+async def _work(worker: Worker, reader: ReferenceReader, kafka: KafkaSettings) -> int:
     """The exit code."""
     following = asyncio.create_task(reader.run(), name="reference")
     working = asyncio.create_task(_run(worker), name="worker")

@@ -47,6 +47,12 @@ class PartitionLog:
         if self._compacted and any(message[0] is None for message in messages):
             raise BrokerError(f"{self.topic} is compacted: a record without a key is refused")
         topic, partition, first = self.topic, self.partition, self.end
+        if len(messages) == 1:  # as a replay's lines come
+            key, value, timestamp_us = messages[0]
+            record = (topic, partition, first, key, value, timestamp_us, next(self._arrivals))
+            self._records.append(_new_record(Record, record))
+            self.end = first + 1
+            return first
         # The messages come first in zip, or it would take one arrival too many at their end.
         self._records += [
             _new_record(Record, (topic, partition, offset, key, value, timestamp_us, arrival))

@@ -197,7 +197,9 @@ def _state(engine: Partition) -> dict[object, object]:
     for attempt_id, call in engine.calls.items():
         state["call", attempt_id] = replace(call, offer=None)
     for key, counter in engine.counters.items():
-        state["counter", key] = {name: getattr(counter, name) for name in counter.__slots__}
+        # A compiled class has no `__slots__`.
+        fields = [name for name in vars(type(counter)) if not name.startswith("_") and name not in ("add", "fact")]
+        state["counter", key] = {name: getattr(counter, name) for name in fields}
     state |= {("cdr", cdr_id): seen for cdr_id, seen in engine._seen_cdrs.items()}
     state |= {("command", command_id): seen for command_id, seen in engine._seen_commands.items()}
     return state

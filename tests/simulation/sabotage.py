@@ -240,15 +240,15 @@ class _ForgetfulWorker(Worker):
     async def _take(self, consumer: Consumer, partition: int) -> None:
         await super()._take(consumer, partition)
         engine = self.tasks[partition].engine
-        engine._seen_cdrs = _Amnesia(engine._seen_cdrs)
-        engine._seen_commands = _Amnesia(engine._seen_commands)
+        engine._seen_cdrs = _Amnesia()
+        engine._seen_commands = _Amnesia()
 
 
 class _Amnesia(dict[_K, _V]):
-    """Finds nothing that it was told."""
+    """Keeps nothing of what it is told. (A compiled engine looks into a dict without asking its `get`.)"""
 
-    def get(self, key: object, default: object = None) -> None:  # type: ignore[override]
-        return None
+    def __setitem__(self, key: _K, value: _V) -> None:
+        pass
 
     def __delitem__(self, key: _K) -> None:
         self.pop(key, None)
