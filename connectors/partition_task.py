@@ -208,12 +208,12 @@ class PartitionTask:
         return messages
 
     def _changelog(self, changes: Mapping[bytes, bytes | None], at_us: int) -> list[Message]:
-        digest = self._digest
         messages = []
+        content: list[bytes] = []
         for key, value in changes.items():
-            digest = crc32(value or b"", crc32(key, digest))
+            content += (key, value or b"")
             messages.append(_new_message(Message, (key, value, at_us)))
-        self._digest = digest
+        self._digest = digest = crc32(b"".join(content), self._digest)
         position = PositionRecord(dict(self.next_offsets), self.engine.clock_us, digest, self.reference_version)
         messages.append(Message(POSITION, pack(position), at_us))
         return messages

@@ -56,6 +56,24 @@ def _count(number: int) -> bytes:
     return uvarint(number + 1)
 
 
+class Parts:
+    """Bytes that are joined once, when the connection puts a request's length before them: batches are megabytes."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __add__(self, other: "Parts") -> "Parts":
+        return Parts((*self.parts, *other.parts))
+
+    def __radd__(self, before: bytes) -> bytes:
+        return b"".join((before, *self.parts))
+
+
 class Cursor:
     """Reads a response from front to back."""
 
@@ -122,9 +140,10 @@ class Request:
     KEY: ClassVar[int]
     NAME: ClassVar[str]
 
-    def __init__(self, version: int, body: bytes) -> None:
+    def __init__(self, version: int, *body: bytes) -> None:
         self.version = version
         self._body = body
+        self._header: tuple[bytes, ...] = ()
 
     def prepare(self, versions: Mapping[int, tuple[int, int]]) -> "Request":
         """Itself, if the broker knows this version. Raises IncompatibleBrokerVersion."""
@@ -137,13 +156,13 @@ class Request:
 
     def build_request_header(self, correlation_id: int, client_id: str) -> "Request":
         name = client_id.encode()
-        self._header = _HEADER.pack(self.KEY, self.version, correlation_id, len(name)) + name + _NO_TAGS
+        self._header = (_HEADER.pack(self.KEY, self.version, correlation_id, len(name)), name, _NO_TAGS)
         return self
 
-    def encode(self) -> bytes:
-        # The connection joins header and body; the header is asked for first.
-        header, self._header = self._header, b""
-        return header or self._body
+    def encode(self) -> Parts:
+        # The connection adds the body to the header, which it asks for first.
+        header, self._header = self._header, ()
+        return Parts(header or self._body)
 
     def parse_response_header(self, buffer: BytesIO) -> _ResponseHeader:
         data = buffer.getvalue()
@@ -297,7 +316,7 @@ class Produce(Request):
             for partition, records in partitions:
                 parts += [_INT32.pack(partition), uvarint(len(records) + 1), records, _NO_TAGS]
             parts.append(_NO_TAGS)
-        super().__init__(version, b"".join((*parts, _NO_TAGS)))
+        super().__init__(version, *parts, _NO_TAGS)
 
     def read(self, cursor: Cursor) -> dict[tuple[str, int], int]:
         found = {}
