@@ -7,6 +7,7 @@ which tells of it before it gives a record of the new assignment; until then the
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -20,9 +21,15 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 
 from connectors.broker import BrokerError, OnChange, Record, TopicPartition
 from connectors.kafka import wire
+from connectors.kafka.errors import Unusable, is_lasting
 
 FETCH_WAIT_MS = 200
 """How long a broker may keep an empty fetch: a partition that is resumed meanwhile waits for it."""
+
+_ENOUGH_RECORDS = 20_000
+"""Fetched and not given yet: beyond that nothing more is fetched. A megabyte of each partition may come on top."""
+_PATIENCE_MS = 10_000  # of a fetch that finds nothing; nobody waits for its end
+_PACE_SECONDS = 0.001
 
 _NO_READER = frozenset(
     {kafka.IllegalGenerationError.errno, kafka.UnknownMemberIdError.errno, kafka.RebalanceInProgressError.errno}
@@ -65,14 +72,19 @@ class KafkaConsumer:
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
         self._changes: deque[_Change] = deque()
-        self._changed = asyncio.Event()
         self._assigned: frozenset[TopicPartition] = frozenset()
         self._paused: set[TopicPartition] = set()
         self._waiting: dict[TopicPartition, list[_Fetched]] = {}
         """Fetched and not given yet, those served longest ago first."""
-        self._fetching: asyncio.Task[dict[KafkaPartition, list[_Fetched]]] | None = None
         # Where partitions were sought to since the fetch in hand began: it may have looked before that.
         self._sought: dict[TopicPartition, int] = {}
+        self._pumping: asyncio.Task[None] | None = None
+        self._failure: BrokerError | None = None
+        self._news = asyncio.Event()
+        """Something has come, a change among it."""
+        self._room = asyncio.Event()
+        self._hungry = False
+        """Somebody waits in `poll`."""
         self._settled = False
         self._closed = False
 
@@ -80,20 +92,29 @@ class KafkaConsumer:
         """Connects and joins. Raises an aiokafka error."""
         self._kafka.subscribe([self._prefix + topic for topic in self._topics], listener=_Listener(self._note))
         await self._kafka.start()
+        self._pumping = asyncio.create_task(self._pump(), name="fetch")
 
     async def poll(self, max_records: int, timeout_seconds: float) -> dict[TopicPartition, list[Record]]:
         """Raises BrokerError for what the group or a fetch can't recover from."""
         deadline = monotonic() + timeout_seconds
         await asyncio.sleep(0)  # others get their turn whatever is found
         while True:
+            self._news.clear()
             changed = self._tell()
             ready = self._ready()
-            if sum(map(len, ready.values())) < max_records:
-                await self._fetch(0.0 if ready or changed else deadline - monotonic())
-                changed |= self._tell()
-                ready = self._ready()
-            if ready or changed or monotonic() >= deadline:
+            if self._failure is not None:
+                raise self._failure
+            left = deadline - monotonic()
+            if ready or changed or left <= 0:
                 return self._give(ready, max_records)
+            self._hungry = True
+            try:
+                async with asyncio.timeout(left):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+            finally:
+                self._hungry = False
 
     def assignment(self) -> frozenset[TopicPartition]:
         return self._assigned
@@ -116,9 +137,8 @@ class KafkaConsumer:
         """Raises BrokerError when it is not assigned."""
         self._expect(partition)
         self._waiting.pop(partition, None)
-        if self._fetching is not None:
-            self._sought[partition] = offset
-        self._quietly(lambda there: self._kafka.seek(there, offset), partition)
+        self._sought[partition] = offset
+        self._quietly(partial(self._kafka.seek, offset=offset), partition)
 
     async def is_member(self) -> bool:
         """By a heartbeat of its own. True while no broker answers: then nobody else can say either."""
@@ -155,46 +175,48 @@ class KafkaConsumer:
             return
         self._closed = True
         self._assigned = frozenset()
-        if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.gather(self._fetching, return_exceptions=True)
-            self._fetching = None
+        self._failure = BrokerError("the consumer is closed")
+        self._news.set()
+        if self._pumping is not None:
+            self._pumping.cancel()
+            await asyncio.gather(self._pumping, return_exceptions=True)
         await self._kafka.stop()
 
     def _ready(self) -> dict[TopicPartition, list[_Fetched]]:
         return {there: waiting for there, waiting in self._waiting.items() if there not in self._paused}
 
-    async def _fetch(self, seconds: float) -> None:
-        """Takes in what has come, or nothing when the time is over or the assignment changes.
+    async def _pump(self) -> None:
+        """Takes in what comes, all the time.
 
-        While a group settles, aiokafka's fetch does not come back: it is left waiting, and looked at again.
+        aiokafka sends no fetch to a broker while something that it brought lies unread. Left to `poll`, whatever comes
+        during a transaction would wait for the end of this one, of the next one, and of its own.
         """
-        if self._fetching is None:
-            self._sought.clear()
-            self._fetching = asyncio.ensure_future(self._kafka.getmany(timeout_ms=max(int(seconds * 1000), 0)))
-        change = asyncio.ensure_future(self._changed.wait())
         try:
-            await asyncio.wait(
-                (self._fetching, change), timeout=max(seconds, 0.001), return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            change.cancel()
-        if not self._fetching.done():
-            return
-        fetching, self._fetching = self._fetching, None
-        try:
-            fetched = fetching.result()
+            while True:
+                while sum(map(len, self._waiting.values())) >= _ENOUGH_RECORDS:
+                    self._room.clear()
+                    await self._room.wait()
+                self._sought.clear()
+                fetched = await self._kafka.getmany(timeout_ms=_PATIENCE_MS)
+                for there, records in fetched.items():
+                    partition = TopicPartition(there.topic[len(self._prefix) :], there.partition)
+                    if (offset := self._sought.get(partition)) is not None:
+                        # It may have looked before the seek.
+                        self._quietly(partial(self._kafka.seek, offset=offset), partition)
+                    elif partition in self._assigned:
+                        self._waiting.setdefault(partition, []).extend(records)
+                if fetched:
+                    self._news.set()
+                    if not self._hungry:
+                        # Nobody waits for it: the next fetch may as well bring more.
+                        await asyncio.sleep(_PACE_SECONDS)
         except kafka.ConsumerStoppedError:
-            raise BrokerError("the consumer is closed") from None
+            self._failure = BrokerError("the consumer is closed")
         except kafka.KafkaError as error:
-            raise BrokerError(f"reading {', '.join(self._topics)}: {error!r}") from error
-        for there, records in fetched.items():
-            partition = TopicPartition(there.topic[len(self._prefix) :], there.partition)
-            if (offset := self._sought.get(partition)) is not None:
-                # It may have looked before the seek.
-                self._quietly(lambda there, offset=offset: self._kafka.seek(there, offset), partition)  # type: ignore[misc]
-            elif partition in self._assigned:
-                self._waiting.setdefault(partition, []).extend(records)
+            kind = Unusable if is_lasting(error) else BrokerError
+            self._failure = kind(f"reading {', '.join(self._topics)}: {error!r}")
+            self._failure.__cause__ = error
+        self._news.set()
 
     def _give(
         self, ready: dict[TopicPartition, list[_Fetched]], max_records: int
@@ -214,6 +236,7 @@ class KafkaConsumer:
             del self._waiting[partition]
             if number < len(waiting):
                 self._waiting[partition] = waiting[number:]
+        self._room.set()
         return found
 
     def _note(self, gained: bool, there: Iterable[KafkaPartition]) -> None:
@@ -226,13 +249,12 @@ class KafkaConsumer:
         if not self._closed:
             membership = wire.Membership(coordinator.generation, coordinator.member_id)
             self._changes.append(_Change(gained, partitions, membership))
-            self._changed.set()
+            self._news.set()
 
     def _tell(self) -> bool:
         """Tells of the changes that have come; whether there were any. Nobody is told of an empty assignment."""
         if not self._changes:
             return False
-        self._changed.clear()
         while self._changes:
             change = self._changes.popleft()
             self._settled = change.gained

@@ -24,8 +24,10 @@ MAX_BATCH_BYTES = 900_000
 """Below the broker's default for the largest batch (message.max.bytes, 1 MiB), whatever one record is."""
 
 _TIMESTAMP_US = 1_000
-_BACKOFF_SECONDS = 0.002
+_BACKOFF_SECONDS = 0.001
 """A transaction's markers are written after its commit was answered: a millisecond or two later the next may begin."""
+_MARKERS_SECONDS = 0.02
+"""So long they may take, on a busy broker."""
 _LONGEST_BACKOFF_SECONDS = 0.1
 
 _FENCED = frozenset({kafka.InvalidProducerEpoch.errno, 90})  # 90: PRODUCER_FENCED (KIP-360)
@@ -145,6 +147,7 @@ class KafkaProducer:
         self._added: set[tuple[str, int]] = set()
         self._begun = False
         """Whether the broker knows of this transaction."""
+        self._ended = 0.0
         self._coordinators: dict[tuple[int, str], int] = {}
 
     async def start(self) -> None:
@@ -194,6 +197,12 @@ class KafkaProducer:
         Raises Fenced when the group has moved past this member, or another producer has this id.
         """
         self._expect("open")
+        if monotonic() - self._ended < _MARKERS_SECONDS:
+            # The markers of the transaction before may still be on their way. A write that meets them is kept waiting
+            # by the broker for 20 ms at a time; the group's coordinator says so at once, and lets through when it may.
+            await self._write_offsets(group, offsets)
+            await self._flush_quietly()
+            return
         writing = asyncio.ensure_future(self.flush())
         try:
             await self._write_offsets(group, offsets)
@@ -204,6 +213,12 @@ class KafkaProducer:
         # What became of the batches is told to those who await them.
         await asyncio.wait((writing,))
         writing.exception()
+
+    async def _flush_quietly(self) -> None:
+        try:
+            await self.flush()
+        except BrokerError:
+            return  # is told to those who await their batches
 
     async def commit(self) -> None:
         """Raises Ambiguous when no clear answer came in time; this producer can't be used any more then."""
@@ -387,6 +402,8 @@ class KafkaProducer:
 
     def _finish(self) -> None:
         self._state = "ready"
+        if self._begun:
+            self._ended = monotonic()
         self._begun = False
         self._added.clear()
         self._writing = None
