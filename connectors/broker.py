@@ -4,7 +4,7 @@ Two implementations pass one contract suite: the in-memory broker and Apache Kaf
 Everything a call returns or raises is stated here; nothing else of a broker may be relied on.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -51,6 +51,11 @@ class Ambiguous(BrokerError):
 
 class Unavailable(BrokerError):
     """Nobody answers at present: try again later."""
+
+
+class HangingTransaction(Unavailable):
+    """Something stands in an output of a partition that nobody will ever commit or abort: a broker has lost the end of
+    a transaction. Names where, and the remedy."""
 
 
 class UnknownTopic(BrokerError):
@@ -125,6 +130,11 @@ class Broker(Protocol):
 
     async def earliest(self, partition: TopicPartition) -> int:
         """The first offset that has not been deleted. Raises UnknownTopic."""
+        ...
+
+    async def undecided(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Those of the partitions that end in records of transactions which are neither committed nor aborted, with
+        how many offsets that is. Raises UnknownTopic."""
         ...
 
     async def join(self, group: str, topics: Sequence[str], *, on_assigned: OnChange, on_revoked: OnChange) -> Consumer:

@@ -7,11 +7,11 @@ drops the state, and the next owner rebuilds it from the changelog.
 import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import NamedTuple
 from zlib import crc32
 
-from connectors.broker import Broker, Message, Producer, Record, TopicPartition
+from connectors.broker import Broker, HangingTransaction, Message, Producer, Record, TopicPartition
 from engine.changelog import POSITION, PositionRecord, decode_position
 from engine.partition import Output, Partition
 from engine.refusals import Refusal
@@ -26,6 +26,9 @@ MAX_EVENT_BYTES = 65_536
 """A larger record is no event of ours: the largest real ones have some hundred bytes."""
 
 _MANY_RECORDS = 20_000  # some tenths of a second to restore
+
+_DECIDED_SECONDS = 3.0  # markers of a transaction that has just been aborted take milliseconds
+_POLL_SECONDS = 0.05
 
 _DECODERS: dict[str, Callable[[bytes], Event]] = {
     topics.CALL_ATTEMPTS.name: decode_switch_event,
@@ -78,10 +81,11 @@ class PartitionTask:
         """Makes the partition this worker's own: fences the former owner, then restores the state it left.
 
         The position comes from the changelog and not from the group's offset: that was fetched before the fence.
-        Raises StateLost when what was read does not fit together, and Unavailable.
+        Raises StateLost when what was read does not fit together, HangingTransaction, and Unavailable.
         """
         started = perf_counter()
         self._producer = await self._broker.producer(f"{self._application}.{self.partition}")
+        await self._expect_all_decided()
         records: dict[bytes, bytes] = {}
         async for batch in self._broker.read_to_end(TopicPartition(topics.ENGINE_STATE.name, self.partition)):
             self.restored_records += len(batch)
@@ -108,6 +112,26 @@ class PartitionTask:
         except (AssertionError, KeyError) as broken:
             raise StateLost(f"partition {self.partition}: the changelog does not fit together: {broken!r}") from broken
         self.restore_seconds = perf_counter() - started
+
+    async def _expect_all_decided(self) -> None:
+        """Only this partition's producers write to its outputs, and the last one has just been fenced: nothing may be
+        left open there.
+
+        A broker that dies while the markers of a transaction are on their way can lose them when it starts again: its
+        coordinator finds no leader, takes the partitions for deleted, and calls the transaction ended. The next
+        transaction's markers would then commit the records, though they had been aborted.
+        """
+        outputs = [TopicPartition(topic.name, self.partition) for topic in (*topics.OUTPUTS, topics.ENGINE_STATE)]
+        deadline = monotonic() + _DECIDED_SECONDS
+        while undecided := await self._broker.undecided(outputs):
+            if monotonic() >= deadline:
+                where = ", ".join(f"{topic}-{number}" for topic, number in sorted(undecided))
+                raise HangingTransaction(
+                    f"a transaction of {self._application}.{self.partition} was never ended in {where}: a broker lost "
+                    "its end. Find it with `kafka-transactions.sh find-hanging`; `abort` it only if it was not "
+                    "committed elsewhere (docs/operating.md)"
+                )
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def process(self, records: Sequence[Record]) -> Batch:
         """One batch, from events to commit. An empty one moves nothing and proves that the partition is still ours.

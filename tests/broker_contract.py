@@ -758,6 +758,20 @@ class BrokerContract:
         await stage.write("calls", 0, messages("a", "b"))
         assert await stage.broker.earliest(stage.at("calls")) == 0
 
+    @scenario(bills=1, calls=1)
+    async def test_what_a_transaction_has_neither_committed_nor_aborted_is_known(self, stage: Stage) -> None:
+        places = [stage.at("bills"), stage.at("calls")]
+        assert await stage.broker.undecided(places) == {}
+        producer = await stage.producer()
+        await producer.begin()
+        await stage.send(producer, "bills", 0, "a", "b")
+        assert await stage.broker.undecided(places) == {stage.at("bills"): 2}
+
+        # Whoever takes the id over ends it.
+        await stage.producer()
+        while await stage.broker.undecided(places):
+            pass
+
     # What is not there
 
     @scenario(calls=1)

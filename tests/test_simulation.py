@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+from connectors import partition_task
 from connectors.broker import Broker, Message, TopicPartition
 from connectors.memory import MemoryBroker
 from connectors.worker import Worker
@@ -128,6 +129,35 @@ def test_a_sabotaged_door_is_as_whole_as_a_broker() -> None:
     wanted = {name for name in vars(Broker) if not name.startswith("_")}
 
     assert wanted <= set(dir(Door))
+
+
+def test_a_partition_with_a_transaction_that_nobody_will_end_is_not_worked_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broker can lose the end of a transaction; whatever came next would commit what had been aborted."""
+    monkeypatch.setattr(partition_task, "_DECIDED_SECONDS", 0.0)
+
+    async def play() -> bool:
+        broker = MemoryBroker(
+            {topic.name: 1 for topic in topics.ALL},
+            [topic.name for topic in topics.ALL if topic.policy != "delete"],
+        )
+        hanging = await broker.producer("nobody's")
+        await hanging.begin()
+        await hanging.send(topics.RATED_CDRS.name, 0, [Message(b"100200", b"{}", 0)])
+        operator = company(Random(1))
+        worker = Worker(broker, operator.settings, operator.reference(), application="rating")
+        await worker.start()
+        for _ in range(50):
+            await worker.step()
+        assert not worker.tasks
+        await hanging.abort()
+        while not worker.ready:
+            await worker.step()
+        return bool(worker.tasks)
+
+    assert asyncio.run(play())
+    assert "never ended in rated-cdrs-0" in caplog.text
 
 
 def test_a_worker_fenced_by_somebody_who_died_at_once_takes_its_partition_again() -> None:

@@ -1,7 +1,7 @@
 """Apache Kafka as `connectors.broker` has it: one connection for all producers of a process, readers, members."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
@@ -19,8 +19,8 @@ from connectors.kafka.errors import APPLY_ACLS, NOT_AUTHORIZED, Unusable, is_las
 from connectors.kafka.producer import KafkaProducer
 
 _READ_RECORDS = 5_000
-_READ_COMMITTED = 1
-_EARLIEST = -2  # asks for the first offset instead of one at a time
+_READ_UNCOMMITTED, _READ_COMMITTED = 0, 1
+_EARLIEST, _LATEST = -2, -1  # ask for the first or the next offset instead of one at a time
 _RETRY_SECONDS = 0.1
 
 
@@ -99,24 +99,46 @@ class KafkaBroker:
 
     async def earliest(self, partition: TopicPartition) -> int:
         """Raises UnknownTopic, and Unavailable when its leader does not answer in time."""
-        topic = self._prefix + partition.topic
-        if partition.partition not in await self._partitions(partition.topic):
-            raise UnknownTopic(f"{partition.topic} has no partition {partition.partition}")
+        return (await self._offsets([partition], _READ_COMMITTED, _EARLIEST))[partition]
+
+    async def undecided(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Raises UnknownTopic, and Unavailable when a leader does not answer in time."""
+        # In this order: what comes between the two looks counts as decided, not as open.
+        ends = await self._offsets(partitions, _READ_UNCOMMITTED, _LATEST)
+        stable = await self._offsets(partitions, _READ_COMMITTED, _LATEST)
+        return {partition: end - stable[partition] for partition, end in ends.items() if end > stable[partition]}
+
+    async def _offsets(
+        self, partitions: Collection[TopicPartition], isolation: int, which: int
+    ) -> dict[TopicPartition, int]:
+        for topic, number in partitions:
+            if number not in await self._partitions(topic):
+                raise UnknownTopic(f"{topic} has no partition {number}")
+        found: dict[TopicPartition, int] = {}
         deadline = monotonic() + self._step_timeout
-        request = OffsetRequest(-1, _READ_COMMITTED, [(topic, [(partition.partition, _EARLIEST)])])
-        while monotonic() < deadline:
-            leader = self._connection.cluster.leader_for_partition(KafkaPartition(topic, partition.partition))
-            try:
+        while missing := [partition for partition in partitions if partition not in found]:
+            by_leader: dict[int, dict[str, list[tuple[int, int]]]] = {}
+            for topic, number in missing:
+                leader = self._connection.cluster.leader_for_partition(KafkaPartition(self._prefix + topic, number))
                 if leader is not None and leader >= 0:
-                    answer = await self._connection.send(leader, request)
-                    error, _, offset = answer.topics[0][1][0][1:4]
-                    if error == 0:
-                        return int(offset)
-            except kafka.KafkaError:
-                pass
-            await self._connection.force_metadata_update()
-            await asyncio.sleep(_RETRY_SECONDS)
-        raise Unavailable(f"{topic}-{partition.partition}: its first offset can't be learnt")
+                    by_leader.setdefault(leader, {}).setdefault(self._prefix + topic, []).append((number, which))
+            for leader, topics in by_leader.items():
+                try:
+                    answer = await self._connection.send(leader, OffsetRequest(-1, isolation, list(topics.items())))
+                except kafka.KafkaError as error:
+                    if is_lasting(error):
+                        raise _unusable_or_unavailable("asking for offsets", error) from error
+                    continue
+                for name, numbers in answer.topics:
+                    for number, error_code, _, offset in (entry[:4] for entry in numbers):
+                        if error_code == 0:
+                            found[TopicPartition(name[len(self._prefix) :], number)] = int(offset)
+            if len(found) < len(partitions):
+                if monotonic() >= deadline:
+                    raise Unavailable(f"offsets of {', '.join(f'{t}-{n}' for t, n in missing)} can't be learnt")
+                await self._connection.force_metadata_update()
+                await asyncio.sleep(_RETRY_SECONDS)
+        return found
 
     async def join(
         self, group: str, topics: Sequence[str], *, on_assigned: OnChange, on_revoked: OnChange

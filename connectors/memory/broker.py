@@ -39,6 +39,10 @@ class MemoryBroker:
     async def earliest(self, partition: TopicPartition) -> int:
         return self._cluster.log(*partition).start
 
+    async def undecided(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        logs = {partition: self._cluster.log(*partition) for partition in partitions}
+        return {partition: log.end - log.stable for partition, log in logs.items() if log.end > log.stable}
+
     async def join(
         self, group: str, topics: Sequence[str], *, on_assigned: OnChange, on_revoked: OnChange
     ) -> MemoryConsumer:

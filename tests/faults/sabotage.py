@@ -4,7 +4,7 @@ All of it is done from outside, by what a worker is given or by a worker derived
 """
 
 import asyncio
-from collections.abc import Awaitable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from connectors.broker import Message, TopicPartition
@@ -45,6 +45,10 @@ class _UnfencedDoor(_Door):
     def __init__(self, broker: WatchedBroker, name: str) -> None:
         super().__init__(broker)
         self._name = name
+
+    async def undecided(self, partitions: Collection[Any]) -> dict[Any, int]:
+        # Without a fence the living leave something open, and whoever looked would wait for them.
+        return {}
 
     async def producer(self, transactional_id: str) -> WatchedProducer:
         return await self.broker.producer(f"{self._name}-{transactional_id}")

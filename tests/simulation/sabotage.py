@@ -3,7 +3,7 @@
 All of it is done from outside, by what a worker is given or by a worker derived from the real one.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Generator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from connectors.broker import Broker, Consumer, Message, OnChange, Producer, Record, TopicPartition
@@ -41,6 +41,9 @@ class Door:
 
     async def earliest(self, partition: TopicPartition) -> int:
         return await self.broker.earliest(partition)
+
+    async def undecided(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return await self.broker.undecided(partitions)
 
     async def join(self, group: str, topics: Sequence[str], *, on_assigned: OnChange, on_revoked: OnChange) -> Consumer:
         return await self.broker.join(group, topics, on_assigned=on_assigned, on_revoked=on_revoked)
@@ -106,6 +109,10 @@ class _UnfencedDoor(Door):
         super().__init__(broker)
         self._name = name
         self._owners = owners
+
+    async def undecided(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        # Without a fence the living leave something open, and whoever looked would wait for them.
+        return {}
 
     async def producer(self, transactional_id: str) -> Producer:
         known = self._owners.setdefault(transactional_id, {})
