@@ -1,7 +1,8 @@
 """`python -m benchmarks [NAME …] [--runs N] [--out FILE]`: runs benchmarks, each in a process of its own, and keeps
-their numbers as JSON. Names: lookups, engine, replay, pipeline; all of them if none is given.
+their numbers as JSON. Names: lookups, engine, replay, reference, pipeline; all of them if none is given.
 
-The pipeline starts a Kafka of its own, which needs Java; its numbers are kept beside the others', with their tables.
+Reference data and the pipeline start a Kafka of their own, which needs Java; the pipeline's numbers are kept beside the
+others', with their tables.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks import engine, lookups, replay
+from benchmarks import engine, lookups, reference, replay
 from benchmarks.measure import machine
 from benchmarks.pipeline import report, suite
 from benchmarks.pipeline.sizes import FULL
@@ -28,6 +29,7 @@ CASES: dict[str, list[Callable[[int], dict[str, object]]]] = {
     "lookups": [partial(lookups.run, 200_000), partial(lookups.run, 1_000_000)],
     "engine": [partial(engine.run, 1_000, ACCOUNTS), partial(engine.run, 1_000_000, ACCOUNTS)],
     "replay": [partial(replay.run, 1_000, ACCOUNTS), partial(replay.run, 1_000_000, ACCOUNTS)],
+    "reference": [partial(reference.run, 1_000_000), partial(reference.run_on_kafka, 1_000_000)],
     "pipeline": [partial(suite.run, FULL)],
 }
 

@@ -6,8 +6,10 @@ longest time between two decisions says what a change costs those who call. Whic
 
 import asyncio
 import gc
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
@@ -17,9 +19,14 @@ from benchmarks import decks
 from benchmarks.measure import peak_mb, resident_mb
 from connectors.broker import Broker
 from connectors.files.reference_folder import ReferenceFolder
+from connectors.kafka.admin import connect
+from connectors.kafka.door import open_broker
+from connectors.kafka.topic_plan import plan
 from connectors.memory import MemoryBroker
 from connectors.reference.publisher import ReferencePublisher
 from connectors.reference.reader import InForce, ReferenceReader
+from connectors.settings import KafkaSettings
+from deploy.kafka.local import LocalKafka
 from engine.partition import Partition
 from engine.settings import EngineSettings
 from schemas import topics
@@ -64,6 +71,27 @@ def run(prices: int, runs: int = 1, broker: Broker | None = None) -> dict[str, o
     # As the command line sets it.
     gc.set_threshold(50_000, 20, 100)
     return asyncio.run(measure(there, prices))
+
+
+def run_on_kafka(prices: int, runs: int = 1) -> dict[str, object]:
+    """The same on a Kafka of its own, which needs Java. Raises KafkaTrouble."""
+    del runs
+    gc.set_threshold(50_000, 20, 100)
+    with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder:
+        kafka = LocalKafka(Path(folder), heap_mb=512, compiled_well=True)
+        kafka.start()
+        try:
+            return asyncio.run(_measure_on_kafka(kafka.bootstrap, prices))
+        finally:
+            kafka.stop()
+
+
+async def _measure_on_kafka(bootstrap: str, prices: int) -> dict[str, object]:
+    settings = KafkaSettings(bootstrap_servers=(bootstrap,), replication_factor=1)
+    async with connect(settings) as admin:
+        await admin.create(plan(await admin.describe(), settings, partitions=1, copies=1))
+    async with open_broker(settings) as broker:
+        return {"kafka": True, **await measure(broker, prices)}
 
 
 async def measure(broker: Broker, prices: int) -> dict[str, object]:
