@@ -26,8 +26,6 @@ MAX_BATCH_BYTES = 900_000
 _TIMESTAMP_US = 1_000
 _BACKOFF_SECONDS = 0.001
 """A transaction's markers are written after its commit was answered: a millisecond or two later the next may begin."""
-_MARKERS_SECONDS = 0.02
-"""So long they may take, on a busy broker."""
 _LONGEST_BACKOFF_SECONDS = 0.1
 
 _FENCED = frozenset({kafka.InvalidProducerEpoch.errno, 90})  # 90: PRODUCER_FENCED (KIP-360)
@@ -147,7 +145,6 @@ class KafkaProducer:
         self._added: set[tuple[str, int]] = set()
         self._begun = False
         """Whether the broker knows of this transaction."""
-        self._ended = 0.0
         self._coordinators: dict[tuple[int, str], int] = {}
 
     async def start(self) -> None:
@@ -192,29 +189,16 @@ class KafkaProducer:
         return _Delivery(self)
 
     async def send_offsets(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
-        """Writes what has been sent as well, side by side.
+        """Writes what has been sent as well, after the offsets.
+
+        The markers of the transaction before may still be on their way, and offsets and records would meet when both
+        add themselves to this one. A write that meets either is kept waiting by the broker for 20 ms at a time; the
+        group's coordinator says so at once, and lets through when it may.
 
         Raises Fenced when the group has moved past this member, or another producer has this id.
         """
         self._expect("open")
-        if monotonic() - self._ended < _MARKERS_SECONDS:
-            # The markers of the transaction before may still be on their way. A write that meets them is kept waiting
-            # by the broker for 20 ms at a time; the group's coordinator says so at once, and lets through when it may.
-            await self._write_offsets(group, offsets)
-            await self._flush_quietly()
-            return
-        writing = asyncio.ensure_future(self.flush())
-        try:
-            await self._write_offsets(group, offsets)
-        except BaseException:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
-            raise
-        # What became of the batches is told to those who await them.
-        await asyncio.wait((writing,))
-        writing.exception()
-
-    async def _flush_quietly(self) -> None:
+        await self._write_offsets(group, offsets)
         try:
             await self.flush()
         except BrokerError:
@@ -402,8 +386,6 @@ class KafkaProducer:
 
     def _finish(self) -> None:
         self._state = "ready"
-        if self._begun:
-            self._ended = monotonic()
         self._begun = False
         self._added.clear()
         self._writing = None
