@@ -6,7 +6,7 @@ are worked on, and dropped at the first doubt: what was committed is read again,
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Protocol
 
@@ -206,10 +206,10 @@ class Worker:
         polled = await consumer.poll(self._max_records, idle_seconds)
         await self._settle(consumer)
         self._bring_into_force()
-        batches: dict[int, list[Record]] = {}
+        batches: dict[int, list[list[Record]]] = {}
         for (_, partition), records in polled.items():
             if partition in self.tasks:
-                batches.setdefault(partition, []).extend(records)
+                batches.setdefault(partition, []).append(records)
         work = [self._process(consumer, self.tasks[partition], batches[partition]) for partition in sorted(batches)]
         if len(work) == 1:
             await work[0]
@@ -227,10 +227,9 @@ class Worker:
             for task in (*self.tasks.values(), *self._aside.values()):
                 task.engine.reference = self._reference
 
-    async def _process(self, consumer: Consumer, task: PartitionTask, records: list[Record]) -> None:
-        records.sort(key=_in_order)
+    async def _process(self, consumer: Consumer, task: PartitionTask, streams: list[list[Record]]) -> None:
         try:
-            batch = await task.process(records)
+            batch = await task.process(merged(streams))
         except Fenced as fenced:
             # Another worker took the partition. If it was a zombie that the group has moved past, the partition is
             # ours still, and taken back; the group is asked first, lest we be the zombie.
@@ -364,6 +363,20 @@ def _inputs(partition: int) -> list[TopicPartition]:
     return [TopicPartition(topic.name, partition) for topic in topics.INPUTS]
 
 
-def _in_order(record: Record) -> tuple[int, int, int]:
-    """The order in which a partition's topics are worked off: as they came, as well as the broker knows it."""
-    return record.arrival, _RANK[record.topic], record.offset
+def merged(streams: Sequence[Sequence[Record]]) -> Sequence[Record]:
+    """The records of a partition's topics in the order in which they are worked off: as they came, as well as the
+    broker knows it, and those of one topic always in the order of their offsets.
+
+    A record's time is its producer's, and need not grow with the offset: one that is dated earlier than the one before
+    it counts as having come with it.
+    """
+    if len(streams) == 1:
+        return streams[0]
+    placed = []
+    for records in streams:
+        latest = 0
+        for record in records:
+            latest = max(latest, record.arrival)
+            placed.append((latest, _RANK[record.topic], record.offset, record))
+    placed.sort()
+    return [record for _, _, _, record in placed]

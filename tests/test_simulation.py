@@ -15,9 +15,9 @@ from typing import NamedTuple
 import pytest
 
 from connectors import partition_task
-from connectors.broker import Broker, Message, TopicPartition
+from connectors.broker import Broker, Message, Record, TopicPartition
 from connectors.memory import MemoryBroker
-from connectors.worker import Worker
+from connectors.worker import Worker, merged
 from schemas import topics
 from schemas.codec import encode
 from schemas.decisions import REASON_CODES
@@ -158,6 +158,27 @@ def test_a_partition_with_a_transaction_that_nobody_will_end_is_not_worked_on(
 
     assert asyncio.run(play())
     assert "never ended in rated-cdrs-0" in caplog.text
+
+
+def test_records_of_one_topic_keep_their_order_whatever_their_producers_clocks_say() -> None:
+    """One dated earlier than the one before it must not be passed by: the position would stand behind it."""
+
+    def record(topic: str, offset: int, at_us: int) -> Record:
+        return Record(topic, 0, offset, None, b"", at_us, at_us)
+
+    cdrs = [record("cdrs", offset, at_us) for offset, at_us in enumerate((50, 10, 70))]
+    attempts = [record("call-attempts", offset, at_us) for offset, at_us in enumerate((60, 20))]
+
+    together = merged([cdrs, attempts])
+
+    assert [(each.topic, each.offset) for each in together] == [
+        ("cdrs", 0),
+        ("cdrs", 1),
+        ("call-attempts", 0),
+        ("call-attempts", 1),
+        ("cdrs", 2),
+    ]
+    assert list(merged([cdrs])) == cdrs
 
 
 def test_a_worker_fenced_by_somebody_who_died_at_once_takes_its_partition_again() -> None:

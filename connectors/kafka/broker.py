@@ -14,7 +14,7 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 
 from connectors.broker import BrokerError, OnChange, Record, TopicPartition, Unavailable, UnknownTopic
 from connectors.kafka import wire
-from connectors.kafka.consumer import FETCH_WAIT_MS, KafkaConsumer
+from connectors.kafka.consumer import FETCH_WAIT_MS, KafkaConsumer, stop
 from connectors.kafka.errors import APPLY_ACLS, NOT_AUTHORIZED, Unusable, is_lasting
 from connectors.kafka.producer import KafkaProducer
 
@@ -61,7 +61,10 @@ class KafkaBroker:
 
     async def start(self) -> None:
         """Connects. Raises Unavailable when nobody answers, Unusable when the cluster is too old."""
-        client = AIOKafkaClient(**self._arguments)
+        # aiokafka closes a connection that keeps an answer back for longer than this, and only then: one that has gone
+        # dead must not outlive our own time-outs, or every try goes down the same hole.
+        patience_ms = int(min(self._step_timeout, self._commit_timeout) * 900)
+        client = AIOKafkaClient(**{**self._arguments, "request_timeout_ms": patience_ms})
         try:
             async with asyncio.timeout(self._step_timeout):
                 await client.bootstrap()
@@ -218,7 +221,7 @@ class KafkaBroker:
                 raise _unusable_or_unavailable(f"reading {partition.topic}", error) from error
             yield _Reader(consumer, there, partition, self._step_timeout)
         finally:
-            await consumer.stop()
+            await stop(consumer)
 
     async def _partitions(self, topic: str) -> frozenset[int]:
         name = self._prefix + topic

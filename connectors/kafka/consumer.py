@@ -180,7 +180,7 @@ class KafkaConsumer:
         if self._pumping is not None:
             self._pumping.cancel()
             await asyncio.gather(self._pumping, return_exceptions=True)
-        await self._kafka.stop()
+        await stop(self._kafka)
 
     def _ready(self) -> dict[TopicPartition, list[_Fetched]]:
         return {there: waiting for there, waiting in self._waiting.items() if there not in self._paused}
@@ -287,6 +287,21 @@ class KafkaConsumer:
             do(self._there(partition))
         except IllegalStateError:
             return
+
+
+async def stop(consumer: AIOKafkaConsumer) -> None:
+    """Leaves the group and closes the connections.
+
+    aiokafka waits for fetches that it has called off, and one that was about to be sent again answers with the
+    cancellation itself: that one is not meant for us, and the connections are still open then.
+    """
+    try:
+        await consumer.stop()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        await consumer._client.close()
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

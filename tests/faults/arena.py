@@ -18,6 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from connectors.kafka.client import quiet
 from deploy.kafka.local import LocalKafka
+from deploy.kafka.trouble import KafkaTrouble
 from schemas import topics
 from tests.simulation.company import company
 
@@ -241,6 +242,11 @@ class Arena:
         for worker in self.fleet.workers:
             worker.go_on()
         try:
+            # It runs, unless a fault did not come to its end.
+            await asyncio.to_thread(self.ground.kafka.start)
+        except KafkaTrouble as trouble:
+            return [*found, f"the broker does not start again: {trouble}"]
+        try:
             if not self.fleet.wanted:
                 self.fleet.watch_over(2)
             await self.worked_off()
@@ -279,7 +285,8 @@ class Arena:
         return found
 
     def _keep(self, final: Books, found: list[str]) -> None:
-        """The topics and the findings, for a look."""
+        """The topics, the broker's log and the findings, for a look."""
+        shutil.copy(self.ground.kafka.log_file, self.folder)
         (self.folder / "findings.txt").write_text("".join(f"{finding}\n" for finding in found))
         for (topic, partition), lines in final.items():
             with (self.folder / f"{topic}-{partition}.txt").open("w") as file:

@@ -91,7 +91,7 @@ class WatchedConsumer:
         polled: dict[TopicPartition, list[Record]] = await self.consumer.poll(max_records, timeout_seconds)
         if polled:
             self.trap.at("poll", sorted({place.partition for place in polled}))
-        return {place: in_order_of_offsets(records) for place, records in polled.items()}
+        return polled
 
 
 def in_order_of_offsets(records: Sequence[Record]) -> list[Record]:
