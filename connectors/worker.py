@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Protocol
 
-from connectors.broker import Ambiguous, Broker, Consumer, Fenced, Record, TopicPartition, Unavailable
+from connectors.broker import Ambiguous, Broker, Consumer, Fenced, Record, TopicPartition, Unavailable, UnknownTopic
 from connectors.partition_task import Batch, PartitionTask, StateLost
 from engine.partition import Partition
 from engine.reference import Reference
@@ -299,7 +299,8 @@ class Worker:
             if partition in self._lost_once:
                 raise failure
             self._lost_once.add(partition)
-        elif not isinstance(failure, Unavailable | Ambiguous | Fenced):
+        elif not isinstance(failure, Unavailable | Ambiguous | Fenced | UnknownTopic):
+            # The topics were there at the start: a broker that is starting does not know all of them yet.
             raise failure
         log.warning("partition %d can't be taken yet: %s", partition, failure)
         self._wanted.add(partition)

@@ -123,7 +123,11 @@ async def fill_the_disk(arena: Arena) -> None:
         try:
             has_ended = kafka_has_ended(arena)
             # What the broker deletes makes room again.
-            await until(lambda: _fill(filler) or has_ended(), "the broker gives up when its disk is full")
+            await until(lambda: _fill(filler) or has_ended(), "the broker gives up when its disk is full", seconds=20)
+        except Stalled:
+            # Whoever looks after it ends what neither works nor dies.
+            arena.happened["kill -9 of the broker on a full disk"] += 1
+            await asyncio.to_thread(kafka.kill)
         finally:
             filler.unlink(missing_ok=True)
         await asyncio.to_thread(kafka.start)
