@@ -38,7 +38,9 @@ def test_the_pipeline_is_measured_from_the_backlog_to_the_tables(kafka: LocalKaf
     (taken,) = restore["runs"]
     # The balance and the payment's id of each account, and the position.
     assert taken["restored_records"] >= 2 * SMALL.restored_accounts[0] + 1
-    assert 0 < taken["seconds"] <= taken["committed_seconds"]
+    # Either may be noted first: the worker takes a partition in the background and commits in the same round.
+    assert taken["seconds"] > 0
+    assert taken["committed_seconds"] > 0
 
     (table,) = found["table"]
     assert table["events"] == SMALL.table_events, table
