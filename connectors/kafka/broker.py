@@ -71,9 +71,10 @@ class KafkaBroker:
                 # All topics are kept in view: as long as none is named, aiokafka asks for all of them.
                 await client.force_metadata_update()
                 self.features = await client.send(client.get_random_node(), wire.ApiVersions())
-        except (kafka.KafkaConnectionError, TimeoutError) as silence:
+        except (kafka.KafkaError, TimeoutError) as error:
             await client.close()
-            raise Unavailable(f"no Kafka broker answers at {self._arguments.get('bootstrap_servers')}") from silence
+            where = self._arguments.get("bootstrap_servers")
+            raise _unusable_or_unavailable(f"no Kafka broker answers at {where}", error) from error
         except BaseException:
             await client.close()
             raise

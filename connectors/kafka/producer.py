@@ -251,6 +251,7 @@ class KafkaProducer:
             batches, self._unsent = self._unsent, []
             self._begun = True
             self._writing = asyncio.ensure_future(self._write(batches))
+            self._writing.add_done_callback(_look_at)
 
     async def _write(self, batches: list[_Batch]) -> None:
         deadline = monotonic() + self._timeout
@@ -484,6 +485,12 @@ class KafkaProducer:
 
 class _Stuck(Ambiguous):
     """A step before the commit did not come to its end in time."""
+
+
+def _look_at(writing: asyncio.Future[None]) -> None:
+    # Who gives up a transaction does not ask what became of its batches.
+    if not writing.cancelled():
+        writing.exception()
 
 
 def _new_batch() -> Any:

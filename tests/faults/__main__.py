@@ -28,6 +28,7 @@ RECORDS_PER_SECOND = 120.0
 """Enough that every transaction has company, little enough that the checker reads all of it in seconds."""
 WORKERS = 3
 DISK_MEGABYTES = 2_048
+_TOLD_TO_END = "told to end"
 TOGETHER = 0.3
 """How often something happens around the workers at the same time."""
 
@@ -48,7 +49,7 @@ async def play(
     """Fault after fault, each kind once and then as the seed has it; the verdict at the end."""
     playing = asyncio.current_task()
     assert playing is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel, _TOLD_TO_END)
     arena = Arena(ground, seed, folder, partitions=6, compacting=True, broker_dies_in_commits=broker_dies_in_commits)
     findings: list[str] = []
     async with arena.open():
@@ -136,7 +137,9 @@ def main() -> int:
                     broker_dies_in_commits=options.broker_dies_in_commits,
                 )
             )
-        except (KeyboardInterrupt, asyncio.CancelledError):
+        except (KeyboardInterrupt, asyncio.CancelledError) as end:
+            if isinstance(end, asyncio.CancelledError) and end.args != (_TOLD_TO_END,):
+                raise
             print("interrupted", file=sys.stderr)
             return 130
         finally:

@@ -166,11 +166,11 @@ class Arena:
     async def _close(self) -> None:
         await self.stop_traffic()
         await self.fleet.kill_all()
-        for closing in (self.watcher.stop(), self.traffic.close()):
+        for close in (self.watcher.stop, self.traffic.close):
             # With a broker that is down for good they may never come to an end.
             with suppress(TimeoutError):
                 async with asyncio.timeout(10):
-                    await closing
+                    await close()
 
     # Traffic and workers
 
@@ -183,8 +183,8 @@ class Arena:
         if self._flowing is None:
             return []
         flowing, self._flowing = self._flowing, None
-        if flowing.done() and (error := flowing.exception()) is not None:
-            return [f"the traffic: {error!r}"]
+        if flowing.done():
+            return [f"the traffic has ended: {'cancelled' if flowing.cancelled() else repr(flowing.exception())}"]
         flowing.cancel()
         with suppress(asyncio.CancelledError):
             await flowing

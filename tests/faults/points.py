@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 
 from connectors.broker import Message, Record, TopicPartition
@@ -92,12 +91,6 @@ class WatchedConsumer:
         if polled:
             self.trap.at("poll", sorted({place.partition for place in polled}))
         return polled
-
-
-def in_order_of_offsets(records: Sequence[Record]) -> list[Record]:
-    """The records of one place, none arriving before the one in front of it: producers' clocks may step back."""
-    arrivals = accumulate((record.arrival for record in records), max)
-    return [record._replace(arrival=arrival) for record, arrival in zip(records, arrivals, strict=True)]
 
 
 class WatchedProducer:

@@ -6,6 +6,7 @@ This is the one check that runs the engine: it shows that what faulty times left
 import asyncio
 from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import accumulate
 
 from connectors.broker import Record, TopicPartition
 from connectors.partition_task import PartitionTask
@@ -14,7 +15,6 @@ from schemas import topics
 from tests.simulation.company import Company
 from tests.simulation.world import new_broker
 
-from .points import in_order_of_offsets
 from .reader import POSITION_KEY, Books, Line, Place, position_in
 
 _RANK = {topic.name: rank for rank, topic in enumerate(topics.INPUTS)}
@@ -58,7 +58,7 @@ def _batches(seen: Books, partition: int) -> Iterator[list[Record]]:
         for topic, lines in inputs.items():
             end = bisect_left(lines, position[topic], key=_offset)
             there = TopicPartition(topic, partition)
-            batch += in_order_of_offsets([_record(there, event) for event in lines[begun[topic] : end]])
+            batch += _in_order_of_offsets([_record(there, event) for event in lines[begun[topic] : end]])
             begun[topic] = end
         yield sorted(batch, key=_in_order)
 
@@ -70,6 +70,12 @@ def _offset(line: Line) -> int:
 def _record(there: TopicPartition, line: Line) -> Record:
     us = line.timestamp_ms * 1000
     return Record(there.topic, there.partition, line.offset, line.key, line.value, us, us)
+
+
+def _in_order_of_offsets(records: list[Record]) -> list[Record]:
+    """None arrives before the one in front of it: producers' clocks may step back."""
+    arrivals = accumulate((record.arrival for record in records), max)
+    return [record._replace(arrival=arrival) for record, arrival in zip(records, arrivals, strict=True)]
 
 
 def _in_order(record: Record) -> tuple[int, int, int]:

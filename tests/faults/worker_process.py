@@ -12,10 +12,9 @@ import sys
 from random import Random
 
 import msgspec
-from aiokafka.errors import KafkaError
 from msgspec import Struct
 
-from connectors.broker import BrokerError, Unavailable
+from connectors.broker import BrokerError
 from connectors.kafka.broker import KafkaBroker
 from connectors.partition_task import Batch, PartitionTask
 from connectors.worker import Unobserved, Worker
@@ -92,10 +91,7 @@ async def work(options: Options) -> None:
     operator = company(Random(f"{options.seed} company"))
     trap = Trap(options.trap)
     broker = broker_of(options)
-    try:
-        await broker.start()
-    except KafkaError as error:
-        raise Unavailable(f"{error!r}") from error
+    await broker.start()
     worker = sabotage.worker_class()(
         sabotage.door(WatchedBroker(broker, trap), options.name),
         operator.settings,
@@ -136,7 +132,7 @@ def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     try:
         asyncio.run(work(options))
-    except (BrokerError, asyncio.CancelledError) as error:
+    except BrokerError as error:
         logging.exception("this worker can't go on")
         say(ended=f"{type(error).__name__}: {error}")
         return GAVE_UP
