@@ -109,7 +109,7 @@ def test_a_database_is_not_part_of_it_yet(folder: Path) -> None:
 
 
 def test_a_broken_folder_is_refused_with_its_errors(tmp_path: Path, broker: MemoryBroker) -> None:
-    with pytest.raises(Refused, match=r"can't be published, \d+ errors"):
+    with pytest.raises(Refused, match=r"can't be used, \d+ errors"):
         run("load", "--to-kafka", tmp_path)
     assert broker.committed(topics.REFERENCE.name, 0) == []
 

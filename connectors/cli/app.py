@@ -14,7 +14,7 @@ import cyclopts
 from rich.console import Console
 from rich.table import Table
 
-from connectors.files.reference_folder import BrokenFolder, read_reference_folder
+from connectors.files.reference_folder import BrokenFolder, ReferenceFolder, read_reference_folder
 from connectors.settings import engine_settings
 from engine.reference import Reference
 from engine.settings import EngineSettings
@@ -42,10 +42,10 @@ def settings() -> EngineSettings:
     return engine_settings()
 
 
-def load_reference(folder: Path, engine: EngineSettings) -> Reference:
-    """The folder's tables. Raises Refused with the errors listed."""
+def read_folder(folder: Path, engine: EngineSettings) -> ReferenceFolder:
+    """The folder's records. Raises Refused with the errors listed."""
     try:
-        found = read_reference_folder(
+        return read_reference_folder(
             folder, business_time_zone=engine.business_time_zone, emergency_numbers=engine.emergency_numbers
         )
     except BrokenFolder as broken:
@@ -57,6 +57,11 @@ def load_reference(folder: Path, engine: EngineSettings) -> Reference:
         raise Refused(f"{folder} can't be used, {len(broken.errors)} errors:\n  {listed}") from None
     except zoneinfo.ZoneInfoNotFoundError:
         raise Refused(f"business_time_zone {engine.business_time_zone!r} is unknown; try Europe/Moscow") from None
+
+
+def load_reference(folder: Path, engine: EngineSettings) -> Reference:
+    """The folder's tables. Raises Refused with the errors listed."""
+    found = read_folder(folder, engine)
     return Reference(
         accounts=found.accounts.values(),
         providers=found.providers.values(),

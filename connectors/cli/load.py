@@ -2,16 +2,14 @@
 
 import asyncio
 import getpass
-import sys
-import zoneinfo
 from pathlib import Path
 from typing import Annotated
 
 import cyclopts
 
 from connectors.broker import Ambiguous, Fenced, Unavailable, UnknownTopic
-from connectors.cli.app import SHOWN_ERRORS, Refused, app, out, print_json, print_table, settings
-from connectors.files.reference_folder import BrokenFolder, ReferenceFolder, read_reference_folder
+from connectors.cli.app import Refused, app, out, print_json, print_table, read_folder, settings
+from connectors.files.reference_folder import ReferenceFolder
 from connectors.kafka.door import open_broker
 from connectors.kafka.errors import Unusable, explain
 from connectors.reference.publisher import ReferencePublisher, Report, Unpublishable
@@ -46,7 +44,7 @@ def load(
             "name where to load it: tollgate load --to-kafka DIR; loading into a database is not possible yet"
         )
     engine, kafka = settings(), kafka_settings()
-    report = load_folder(_read(folder, engine), engine, kafka, author or _user(), lead_seconds)
+    report = load_folder(read_folder(folder, engine), engine, kafka, author or _user(), lead_seconds)
     if json:
         print_json(as_dict(report))
     else:
@@ -78,22 +76,6 @@ async def _publish(
             return await publisher.publish_folder(folder, lead_seconds=lead_seconds)
         finally:
             await publisher.close()
-
-
-def _read(folder: Path, engine: EngineSettings) -> ReferenceFolder:
-    try:
-        return read_reference_folder(
-            folder, business_time_zone=engine.business_time_zone, emergency_numbers=engine.emergency_numbers
-        )
-    except BrokenFolder as broken:
-        lines = [str(error) for error in broken.errors]
-        more = len(lines) - SHOWN_ERRORS
-        if more > 0 and sys.stderr.isatty():
-            lines = [*lines[:SHOWN_ERRORS], f"… and {more} more"]
-        listed = "\n  ".join(lines)
-        raise Refused(f"{folder} can't be published, {len(broken.errors)} errors:\n  {listed}") from None
-    except zoneinfo.ZoneInfoNotFoundError:
-        raise Refused(f"business_time_zone {engine.business_time_zone!r} is unknown; try Europe/Moscow") from None
 
 
 def _user() -> str:
