@@ -86,9 +86,23 @@ class Producer(Protocol):
 class Consumer(Protocol):
     """A member of a consumer group; reads committed records only."""
 
-    async def poll(self, max_records: int, timeout_seconds: float) -> dict[TopicPartition, list[Record]]:
+    async def poll(
+        self, max_records: int, timeout_seconds: float, busy: Collection[int] = ()
+    ) -> dict[TopicPartition, list[Record]]:
         """Records of the partitions assigned and not paused, in order of offsets; empty when the time is over.
-        Changes of the assignment are told through the callbacks from within this call, revocations first."""
+
+        Changes of the assignment are told through the callbacks from within this call, revocations first. `busy` are
+        numbers of partitions whose last records are still being worked on: theirs are kept for later, and so is a
+        change, to be told when nothing is busy; then what is found is empty at once.
+        """
+        ...
+
+    def changed(self) -> bool:
+        """Whether a change of the assignment waits to be told."""
+        ...
+
+    def wake(self) -> None:
+        """Ends a `poll` that waits: something is not busy any more."""
         ...
 
     def assignment(self) -> frozenset[TopicPartition]: ...

@@ -94,7 +94,11 @@ class Unobserved:
 
 
 class Worker:
-    """A member of the engine's consumer group. `run` until `stop`; `step` does one round of it.
+    """A member of the engine's consumer group. `run` until `stop`; `turn` does one round of it, and `step` one whose
+    work is done when it comes back.
+
+    Each partition has one batch at a time, and waits for no other partition's. What concerns all of them, a change of
+    the assignment or of the reference data, happens between batches.
 
     `tasks` are the partitions that are worked on. One that the group takes away is only laid aside, until it is known
     who gets it: if it comes back and nobody has had it meanwhile, which its next transaction proves, its state is as
@@ -133,6 +137,8 @@ class Worker:
         self._doubted: set[int] = set()
         """Somebody else took these: the group must say that they are ours before they are taken back."""
         self._lost_once: set[int] = set()
+        self._running: dict[int, asyncio.Task[None]] = {}
+        """Batches that are worked on, by partition."""
         self._assignment_is_new = False
         self._stopping = False
 
@@ -173,19 +179,22 @@ class Worker:
         """Works until `stop`, then leaves the group with nothing open."""
         try:
             while not self._stopping:
-                await self.step(idle_seconds)
+                await self.turn(idle_seconds)
+            await self.finish()
         finally:
             await self.close()
 
     def stop(self) -> None:
-        """Ends `run` after the batch in hand."""
+        """Ends `run` after the batches in hand."""
         self._stopping = True
 
     async def close(self) -> None:
-        """Leaves the group."""
-        for taking in self._taking.values():
-            taking.cancel()
-        await asyncio.gather(*self._taking.values(), return_exceptions=True)
+        """Leaves the group. A batch that is still worked on is given up."""
+        going_on = (*self._taking.values(), *self._running.values())
+        for one in going_on:
+            one.cancel()
+        await asyncio.gather(*going_on, return_exceptions=True)
+        self._running.clear()
         for task in (*self.tasks.values(), *self._aside.values()):
             await task.drop()
         self.tasks.clear()
@@ -196,29 +205,49 @@ class Worker:
             await consumer.close()
 
     async def step(self, idle_seconds: float = 0.0) -> int:
-        """One round: changes of the assignment, a poll, and a batch of each partition that has records.
+        """A turn, and the end of all that it began. The number of records polled; raises as `turn` does."""
+        polled = await self.turn(idle_seconds)
+        await self.finish()
+        return polled
 
-        The number of records polled. What the engine asserts and finds broken comes out as AssertionError: the worker
-        must end, uncommitted.
+    async def turn(self, idle_seconds: float = 0.0) -> int:
+        """One round: changes of the assignment, a poll, and a batch begun for each partition that has records and none
+        in hand.
+
+        The number of records polled. What the engine asserts and finds broken comes out as AssertionError, of this
+        turn or of a later one: the worker must end, uncommitted.
         """
         consumer = self._consumer
         assert consumer is not None, "the worker has not been started"
-        polled = await consumer.poll(self._max_records, idle_seconds)
+        if self._running and consumer.changed():
+            await self.finish()
+        polled = await consumer.poll(self._max_records, idle_seconds, self._running.keys())
+        self._look_at_ended()
         await self._settle(consumer)
         self._bring_into_force()
         batches: dict[int, list[list[Record]]] = {}
         for (_, partition), records in polled.items():
             if partition in self.tasks:
                 batches.setdefault(partition, []).append(records)
-        work = [self._process(consumer, self.tasks[partition], batches[partition]) for partition in sorted(batches)]
-        if len(work) == 1:
-            await work[0]
-        elif work:
-            for failure in await asyncio.gather(*work, return_exceptions=True):
-                if failure is not None:
-                    raise failure
+        for partition in sorted(batches):
+            work = self._process(consumer, self.tasks[partition], batches[partition])
+            self._running[partition] = running = asyncio.create_task(work)
+            running.add_done_callback(lambda _: consumer.wake())
         self.last_step = self._clock()
         return sum(len(records) for records in polled.values())
+
+    async def finish(self) -> None:
+        """Waits for the batches in hand."""
+        if self._running:
+            await asyncio.wait(self._running.values())
+            self._look_at_ended()
+
+    def _look_at_ended(self) -> None:
+        ended = [partition for partition, running in self._running.items() if running.done()]
+        failures = [self._running.pop(partition).exception() for partition in ended]
+        for failure in failures:
+            if failure is not None:
+                raise failure
 
     def _bring_into_force(self) -> None:
         self._source.apply()

@@ -115,7 +115,7 @@ async def _obey(works: Worker, watch: _Watch, line: Line, *, sampled: bool) -> N
     while True:
         hearing = asyncio.ensure_future(line.hear())
         while not hearing.done():
-            await works.step(_IDLE_SECONDS)
+            await works.turn(_IDLE_SECONDS)
             if works.ready and (mine := sorted(works.tasks)) != told:
                 if not told:
                     line.say(
@@ -152,7 +152,7 @@ async def _work(works: Worker, watch: _Watch, records: int, *, sampled: bool) ->
     if sampled:
         sampler.start()
     while watch.records < records:
-        await works.step(_IDLE_SECONDS)
+        await works.turn(_IDLE_SECONDS)
     shares = sampler.stop() if sampled else {}
     watch.timed = True
     assert watch.records == records, f"{watch.records} records came where {records} were to come"

@@ -6,7 +6,7 @@ which tells of it before it gives a record of the new assignment; until then the
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
@@ -85,6 +85,7 @@ class KafkaConsumer:
         self._room = asyncio.Event()
         self._hungry = False
         """Somebody waits in `poll`."""
+        self._woken = False
         self._settled = False
         self._closed = False
 
@@ -94,18 +95,23 @@ class KafkaConsumer:
         await self._kafka.start()
         self._pumping = asyncio.create_task(self._pump(), name="fetch")
 
-    async def poll(self, max_records: int, timeout_seconds: float) -> dict[TopicPartition, list[Record]]:
+    async def poll(
+        self, max_records: int, timeout_seconds: float, busy: Collection[int] = ()
+    ) -> dict[TopicPartition, list[Record]]:
         """Raises BrokerError for what the group or a fetch can't recover from."""
         deadline = monotonic() + timeout_seconds
         await asyncio.sleep(0)  # others get their turn whatever is found
         while True:
             self._news.clear()
+            if busy and self._changes:
+                return {}
             changed = self._tell()
-            ready = self._ready()
+            ready = self._ready(busy)
             if self._failure is not None:
                 raise self._failure
             left = deadline - monotonic()
-            if ready or changed or left <= 0:
+            if ready or changed or left <= 0 or self._woken:
+                self._woken = False
                 return self._give(ready, max_records)
             self._hungry = True
             try:
@@ -115,6 +121,13 @@ class KafkaConsumer:
                 pass
             finally:
                 self._hungry = False
+
+    def changed(self) -> bool:
+        return bool(self._changes)
+
+    def wake(self) -> None:
+        self._woken = True
+        self._news.set()
 
     def assignment(self) -> frozenset[TopicPartition]:
         return self._assigned
@@ -182,8 +195,12 @@ class KafkaConsumer:
             await asyncio.gather(self._pumping, return_exceptions=True)
         await stop(self._kafka)
 
-    def _ready(self) -> dict[TopicPartition, list[_Fetched]]:
-        return {there: waiting for there, waiting in self._waiting.items() if there not in self._paused}
+    def _ready(self, busy: Collection[int]) -> dict[TopicPartition, list[_Fetched]]:
+        return {
+            there: waiting
+            for there, waiting in self._waiting.items()
+            if there not in self._paused and there.partition not in busy
+        }
 
     async def _pump(self) -> None:
         """Takes in what comes, all the time.

@@ -1,7 +1,7 @@
 """A member of a consumer group: follows its group from within `poll`, and reads its partitions fairly."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from operator import itemgetter
 
 from connectors.broker import BrokerError, OnChange, Record, TopicPartition
@@ -24,10 +24,13 @@ class MemoryConsumer:
         self._member = self.name = group.join(topics)
         self._generation = 0
         self._closed = False
+        self._woken = False
         # Those served longest ago come first.
         self._cursors: dict[TopicPartition, _Cursor] = {}
 
-    async def poll(self, max_records: int, timeout_seconds: float) -> dict[TopicPartition, list[Record]]:
+    async def poll(
+        self, max_records: int, timeout_seconds: float, busy: Collection[int] = ()
+    ) -> dict[TopicPartition, list[Record]]:
         """Whatever it finds, it lets other tasks run once; with a time-out of 0 it does not wait beyond that.
 
         Raises BrokerError when the consumer is closed.
@@ -38,13 +41,29 @@ class MemoryConsumer:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         while True:
+            if busy and self.changed():
+                return {}
             self._follow_group()
-            if records := self._take(max_records):
+            if records := self._take(max_records, busy):
                 return records
             remaining = deadline - loop.time()
-            if remaining <= 0:
+            if remaining <= 0 or self._woken:
+                self._woken = False
                 return {}
             await self._cluster.bell.wait(remaining)
+
+    def changed(self) -> bool:
+        group = self._group
+        return (
+            self._closed
+            or self._member not in group
+            or group.awaits(self._member)
+            or (self._generation != group.generation and not group.rebalancing)
+        )
+
+    def wake(self) -> None:
+        self._woken = True
+        self._cluster.bell.ring()
 
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._cursors)
@@ -115,10 +134,10 @@ class MemoryConsumer:
         if gained:
             self._on_assigned(gained)
 
-    def _take(self, max_records: int) -> dict[TopicPartition, list[Record]]:
+    def _take(self, max_records: int, busy: Collection[int]) -> dict[TopicPartition, list[Record]]:
         ready = []
         for partition, cursor in self._cursors.items():
-            if not cursor.paused and (waiting := cursor.waiting()):
+            if not cursor.paused and partition.partition not in busy and (waiting := cursor.waiting()):
                 ready.append((waiting, partition, cursor))
         if not ready:
             return {}

@@ -72,7 +72,8 @@ class Process:
             await self.worker.start()
             self._consumer = self._broker.consumers(GROUP)[-1]
             while not (self.leaving or self.halting):
-                await self.worker.step()
+                await (self.worker.turn() if self._rng.random() < 0.5 else self.worker.step())
+            await self.worker.finish()
             if not self.halting:
                 await self.worker.close()
         except (SimulatedCrash, Trouble, asyncio.CancelledError):

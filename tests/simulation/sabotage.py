@@ -145,8 +145,16 @@ class _Unmoved:
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
 
-    async def poll(self, max_records: int, timeout_seconds: float) -> dict[TopicPartition, list[Record]]:
-        return await self._consumer.poll(max_records, timeout_seconds)
+    async def poll(
+        self, max_records: int, timeout_seconds: float, busy: Collection[int] = ()
+    ) -> dict[TopicPartition, list[Record]]:
+        return await self._consumer.poll(max_records, timeout_seconds, busy)
+
+    def changed(self) -> bool:
+        return self._consumer.changed()
+
+    def wake(self) -> None:
+        self._consumer.wake()
 
     def assignment(self) -> frozenset[TopicPartition]:
         return self._consumer.assignment()
