@@ -259,6 +259,49 @@ class BrokerContract:
         # How soon is the broker's own affair; at the very end would be starving.
         assert before < 2000
 
+    @scenario(calls=2)
+    async def test_a_partition_whose_last_records_are_worked_on_gives_nothing(self, stage: Stage) -> None:
+        member = await stage.member("calls")
+        await settle([member], [stage.at("calls", partition) for partition in range(2)])
+        for partition in range(2):
+            await stage.write("calls", partition, messages(f"{partition}"))
+
+        quiet, found = stage.at("calls", 1), {}
+        while quiet not in found:
+            found |= await member.consumer.poll(10, _POLL_SECONDS, busy={0})
+        assert found.keys() == {quiet}
+        assert texts(await member.take(1)) == ["0"]
+
+    @scenario(calls=1)
+    async def test_a_poll_that_waits_is_ended_when_something_is_not_busy_any_more(self, stage: Stage) -> None:
+        member = await stage.member("calls")
+        await settle([member], [stage.at("calls")])
+        await stage.write("calls", 0, messages("kept"))
+
+        poll = asyncio.create_task(member.consumer.poll(10, self.deadline_seconds, busy={0}))
+        await asyncio.sleep(0)
+        member.consumer.wake()
+
+        assert await poll == {}
+        assert texts(await member.take(1)) == ["kept"]
+
+    @scenario(calls=2)
+    async def test_a_change_of_the_assignment_waits_while_something_is_busy(self, stage: Stage) -> None:
+        """Whatever is worked on was read under the assignment that the worker knows."""
+        first = await stage.member("calls")
+        partitions = [stage.at("calls", partition) for partition in range(2)]
+        await settle([first], partitions)
+        second = await stage.member("calls")
+
+        while not first.consumer.changed():
+            joining = asyncio.create_task(second.consumer.poll(1, 0.05))
+            assert await first.consumer.poll(1, 0.05, busy={0}) == {}
+            assert await joining == {}
+        assert first.held() == set(partitions)
+        assert await first.consumer.poll(1, self.deadline_seconds, busy={0}) == {}
+        assert first.held() == set(partitions)
+        await settle([first, second], partitions)
+
     @scenario(calls=1)
     async def test_a_seek_goes_back_and_forth(self, stage: Stage) -> None:
         await stage.write("calls", 0, messages("a", "b", "c", "d"))

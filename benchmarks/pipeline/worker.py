@@ -22,6 +22,7 @@ from benchmarks.pipeline.trouble import BenchmarkFailed
 from connectors.kafka.broker import KafkaBroker
 from connectors.metrics import EngineMetrics
 from connectors.partition_task import Batch, PartitionTask
+from connectors.settings import KafkaSettings
 from connectors.worker import Unobserved, Worker
 from engine.settings import EngineSettings
 from schemas import topics
@@ -94,7 +95,14 @@ async def worker(arguments: WorkerArguments, line: Line) -> None:
     broker = KafkaBroker({"bootstrap_servers": arguments.bootstrap}, prefix=arguments.prefix)
     await broker.start()
     watch = _Watch()
-    works = Worker(broker, EngineSettings(), reference, observer=watch, max_records=arguments.max_records)
+    works = Worker(
+        broker,
+        EngineSettings(),
+        reference,
+        observer=watch,
+        max_records=arguments.max_records,
+        interval_seconds=KafkaSettings().batch_interval_ms / 1000,
+    )
     watch.metrics.watch(works)
     try:
         await _obey(works, watch, line, sampled=arguments.sampled)

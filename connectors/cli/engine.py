@@ -63,6 +63,7 @@ async def _engine(engine_settings: EngineSettings, kafka: KafkaSettings, metrics
             reader,
             application=kafka.application,
             max_records=kafka.max_records,
+            interval_seconds=kafka.batch_interval_ms / 1000,
             observer=metrics,
         )
         metrics.watch(worker)

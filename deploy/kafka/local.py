@@ -233,6 +233,8 @@ class LocalKafka:
             "log.retention.ms": -1,
             # Tests wait for neither groups nor abandoned transactions.
             "group.initial.rebalance.delay.ms": 0,
+            # What comes before the markers of its producer's last transaction waits for that long; 20 by default.
+            "add.partitions.to.txn.retry.backoff.ms": 1,
             "group.min.session.timeout.ms": 1_000,
             "transaction.abort.timed.out.transaction.cleanup.interval.ms": 500,
             # After its death the controller holds its old self for alive this long before it lets the new one in.
