@@ -76,7 +76,15 @@ async def write(bootstrap: str, topic: str, *texts: str, commit: bool = True, **
         if commit:
             await producer.commit_transaction()
     finally:
-        await producer.stop()
+        await stop(producer)
+
+
+async def stop(kafka: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Waits for the connections' end, too, which with TLS takes a round trip; aiokafka does not."""
+    client = kafka.client if isinstance(kafka, AIOKafkaProducer) else kafka._client
+    writers = [connection._writer for connection in client._conns.values() if connection._writer is not None]
+    await kafka.stop()
+    await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 
 async def read(bootstrap: str, topic: str, number: int, **settings: object) -> list[str]:
@@ -85,11 +93,15 @@ async def read(bootstrap: str, topic: str, number: int, **settings: object) -> l
         bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest", **settings
     )
     texts: list[str] = []
-    async with asyncio.timeout(DEADLINE_SECONDS), consumer:
-        consumer.assign([TopicPartition(topic, 0)])
-        while len(texts) < number:
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                texts += [record.value.decode() for record in records]
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await consumer.start()
+            consumer.assign([TopicPartition(topic, 0)])
+            while len(texts) < number:
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    texts += [record.value.decode() for record in records]
+    finally:
+        await stop(consumer)
     return texts
 
 
