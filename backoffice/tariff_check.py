@@ -1,8 +1,14 @@
 """The tariff check (§2.3): may a call be rated, through whom, at which prices; if not, what is missing and whom to ask.
 
-It asks the same tables and the same functions as a real call: what it says is what the engine would do.
+It asks the same tables and the same functions as a real call: what it says is what the engine would do. Where the
+tables come from is not known here: it may be a folder, the record, or a price list that is not published yet.
+
+With the incoming service that the form begins with, «Входящий внутриофисный вызов», the list shows ПДГИ providers only,
+as the guide has it; emptied, all providers. Whether the call would be rated does not depend on what is shown: a route
+through a provider that is not shown is named in the verdict.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from backoffice.lock_check import Unknown
@@ -17,9 +23,17 @@ from schemas.decisions import ASK_RETAIL, ASK_WHOLESALE
 from schemas.events import INTRA_OFFICE
 
 DEFAULT_INCOMING = INTRA_OFFICE
-"""§2.3 field 4: «Входящий внутриофисный вызов»."""
+"""§2.3 field 4: «Входящий внутриофисный вызов», for ПДГИ providers."""
 
 _TICKET = {ASK_WHOLESALE: "ticket in RM to the group b2b", ASK_RETAIL: "ticket in RM to marketing"}
+
+
+class NotKnown(Unknown):
+    """A field of the form that names something that is not there, or is no such thing. `field` is its name."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text)
+        self.field = field
 
 
 class PriceSeen(NamedTuple):
@@ -49,8 +63,19 @@ class ProviderSeen(NamedTuple):
     would_carry: bool
 
 
+class LongerPrefixes(NamedTuple):
+    """How many longer prefixes of the one that was asked for a price list has prices of."""
+
+    price_list_id: str
+    prefixes: int
+
+
 class TariffCheck(NamedTuple):
-    """The answer; `reasons` are those that a decision would give for want of a price."""
+    """The answer; `reasons` are those that a decision would give for want of a price.
+
+    `providers` are those that are shown, in the order of their routes; `not_shown` are the ids of the others, who are
+    no ПДГИ providers. `longer` is there where a prefix was asked about: its numbers may find other prices than it does.
+    """
 
     digits: str
     account_id: str
@@ -59,6 +84,8 @@ class TariffCheck(NamedTuple):
     incoming_service: str | None
     place: str | None
     providers: tuple[ProviderSeen, ...]
+    not_shown: tuple[str, ...]
+    longer: tuple[LongerPrefixes, ...]
     would_be_rated: bool
     reasons: tuple[str, ...]
     verdict: str
@@ -75,22 +102,25 @@ def check_tariff(
     service: str = "outgoing",
     incoming_service: str | None = DEFAULT_INCOMING,
     place: str | None = None,
+    longer: Mapping[str, int] | None = None,
 ) -> TariffCheck:
-    """Every provider's prices for a number or a prefix. `incoming_service` None drops that condition (D67).
+    """Each provider's prices for a number or a prefix. `incoming_service` None drops that condition (D67).
 
-    `tariff_plan_id` and `place` default to the account's. Raises Unknown.
+    `tariff_plan_id` and `place` default to the account's. `longer`: how many longer prefixes of `digits` each list has,
+    where that is known. Raises NotKnown, naming the field.
     """
     account = reference.accounts.get(account_id)
     if not is_number(digits):
-        raise Unknown(f"{digits!r} is no number or prefix: give 1 to 15 digits, such as 381 or 381114112060")
+        raise NotKnown("number", f"{digits!r} is no number or prefix: give 1 to 15 digits, such as 381 or 381114112060")
     if account is None:
-        raise Unknown(f"account {account_id!r} is not in the reference data")
+        raise NotKnown("account_id", f"account {account_id!r} is not in the reference data")
     plan_id = tariff_plan_id or account.tariff_plan_id
     if plan_id not in reference.plans:
-        raise Unknown(f"tariff plan {plan_id!r} is not in the reference data")
+        raise NotKnown("tariff_plan_id", f"tariff plan {plan_id!r} is not in the reference data")
     if service not in settings.routed_services:
-        raise Unknown(
-            f"service {service!r} leaves through no provider: check one of {sorted(settings.routed_services)}"
+        raise NotKnown(
+            "service",
+            f"service {service!r} leaves through no provider: check one of {sorted(settings.routed_services)}",
         )
     context = Context(service, place or account.place, ANY_INCOMING if incoming_service is None else incoming_service)
     discount = reference.discount(account_id, service, at_us)
@@ -131,7 +161,9 @@ def check_tariff(
         reasons.append("no_retail_price")
     if offer.no_margin is not None:
         reasons.append("no_margin")
-    rated = not offer.no_wholesale and not offer.no_retail
+    shown = [one for one in seen if one.pdgi] if incoming_service == DEFAULT_INCOMING else seen
+    not_shown = [one for one in seen if one not in shown]
+    beyond = tuple([LongerPrefixes(name, count) for name, count in sorted((longer or {}).items()) if count])
     return TariffCheck(
         digits,
         account_id,
@@ -139,10 +171,12 @@ def check_tariff(
         service,
         incoming_service,
         context.place,
-        tuple(seen),
-        rated,
-        tuple(reasons),
-        _verdict(reasons, [one.provider_id for one in seen if one.would_carry]),
+        tuple(shown),
+        tuple([one.provider_id for one in not_shown]),
+        beyond,
+        would_be_rated=not offer.no_wholesale and not offer.no_retail,
+        reasons=tuple(reasons),
+        verdict="; ".join(_verdict(reasons, shown, not_shown, beyond)),
     )
 
 
@@ -160,10 +194,20 @@ def _seen(price: Price, at_us: int, percent: int) -> PriceSeen:
     )
 
 
-def _verdict(reasons: list[str], carrying: list[str]) -> str:
-    if not reasons:
-        return f"would be rated: through {', '.join(carrying)}. Nothing hinders routing, look elsewhere"
+def _verdict(
+    reasons: list[str],
+    shown: list[ProviderSeen],
+    not_shown: list[ProviderSeen],
+    longer: tuple[LongerPrefixes, ...],
+) -> list[str]:
     words = []
+    if not reasons:
+        through = ", ".join([one.provider_id for one in (*shown, *not_shown) if one.would_carry])
+        words.append(f"would be rated: through {through}. Nothing hinders routing, look elsewhere")
+        if not any(one.would_carry for one in shown):
+            words.append(
+                "but through no ПДГИ provider, and only those are shown with this incoming service: empty it to see all"
+            )
     if "no_wholesale_price" in reasons:
         words.append(f"no wholesale price: {_TICKET[ASK_WHOLESALE]}")
     if "no_retail_price" in reasons:
@@ -172,4 +216,7 @@ def _verdict(reasons: list[str], carrying: list[str]) -> str:
         words.append("the plan forbids to sell below cost, and each route would: ask the manager")
     if "lock" in reasons:
         words.append("prices aside, a lock denies the call: see the lock check")
-    return "; ".join(words)
+    if longer:
+        lists = ", ".join(f"{one.price_list_id} {one.prefixes}" for one in longer)
+        words.append(f"this is a prefix, and longer ones have prices of their own ({lists}): check a whole number")
+    return words

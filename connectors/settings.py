@@ -1,9 +1,11 @@
 """Settings: `tollgate.toml`, overridden by environment variables `TOLLGATE_…`.
 
-Each table of the file is a struct: `[engine]`, `[kafka]`, `[metrics]`. A value that can't be used is told with the file
-or variable it came from, its key, and what to write instead; all of a table's at once. Secrets are never shown.
+Each table of the file is a struct: `[engine]`, `[kafka]`, `[database]`, `[http]`, `[metrics]`. A value that can't be used is told
+with the file or variable it came from, its key, and what to write instead; all of a table's at once. Secrets are never
+shown.
 """
 
+import ipaddress
 import os
 import re
 import tomllib
@@ -12,6 +14,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -98,6 +101,10 @@ class KafkaSettings(Struct, frozen=True):
 
     metadata_max_age_ms: Milliseconds = 60_000
     """How soon a moved partition is noticed without an error."""
+
+    batch_interval_ms: Annotated[int, Meta(ge=0, le=1_000)] = 5
+    """Between the starts of two transactions of a partition at the least. A smaller one answers sooner while there is
+    processor time left, and costs more of it, the broker's too."""
 
     max_records: Annotated[int, Meta(ge=1, le=100_000)] = 5_000
     """The largest batch, over all partitions of a worker."""
@@ -214,6 +221,160 @@ class KafkaSettings(Struct, frozen=True):
             )
 
 
+def default_data_dir() -> Path:
+    """Where the embedded PostgreSQL lies unless told otherwise: among the user's state, or the machine's for root."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/tollgate/postgresql")
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "tollgate" / "postgresql"
+
+
+class DatabaseSettings(Struct, frozen=True):
+    """Where the record is: a PostgreSQL of one's own, or the embedded one. Times are in milliseconds."""
+
+    dsn: str = ""
+    """`postgresql://user@host:5432/database`, with `?sslmode=verify-full` and the like; empty: the embedded one."""
+
+    password: str | None = None
+    """Of the user that the DSN names."""
+
+    password_file: Path | None = None
+    """Where the password stands alone; a trailing line break does not belong to it."""
+
+    data_dir: Path = msgspec.field(default_factory=default_data_dir)
+    """The folder of the embedded PostgreSQL; processes with the same folder share one."""
+
+    role: str | None = None
+    """The role that connections take on. Left out, each process takes its own (`tollgate_app`, `tollgate_relay`, …);
+    empty, none: the rights are those of the user that the DSN names."""
+
+    pool_size: Annotated[int, Meta(ge=1, le=1000)] = 10
+    """The most connections of a process."""
+
+    connect_timeout_ms: Milliseconds = 5_000
+    """How long a server may take to answer at the start."""
+
+    statement_timeout_ms: Milliseconds = 30_000
+    """The server breaks off a statement that runs for longer; loading and migrating take the time they need."""
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in masked(self).items())
+        return f"DatabaseSettings({', '.join(shown)})"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the program has a PostgreSQL of its own."""
+        return not self.dsn
+
+    def problems(self) -> Iterator[Problem]:
+        """What contradicts itself."""
+        if self.dsn:
+            yield from self._problems_of_dsn()
+        else:
+            for key in ("password", "password_file"):
+                if getattr(self, key):
+                    yield Problem((key,), f"{key} would not be used without dsn: the embedded PostgreSQL has none")
+        if self.role and _ROLE.fullmatch(self.role) is None:
+            yield Problem(("role",), f"{self.role!r} is no role's name: a small letter, then those, digits and '_'")
+
+    def _problems_of_dsn(self) -> Iterator[Problem]:
+        try:
+            parts = urlsplit(self.dsn)
+            password, _ = parts.password, parts.port
+        except ValueError:
+            # The text is not shown: it may hold a password.
+            yield Problem(("dsn",), "can't be read; write it as postgresql://user@host:5432/database")
+            return
+        if parts.scheme not in ("postgresql", "postgres"):
+            yield Problem(("dsn",), "is no address of a PostgreSQL; write it as postgresql://user@host:5432/database")
+        elif not parts.path.strip("/"):
+            yield Problem(("dsn",), "names no database; write it as postgresql://user@host:5432/database")
+        if password is not None and self.password is not None:
+            yield Problem(("dsn", "password"), "give the password in one place: dsn, password or password_file")
+
+
+class HttpSettings(Struct, frozen=True):
+    """Where the API listens, and how much it takes from whom."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on; 0.0.0.0 is any."""
+
+    port: Port = 8080
+    """0: any that is free."""
+
+    tls_cert_file: Path | None = None
+    """The server's certificate (PEM) with its chain; left out, the API speaks plain HTTP."""
+
+    tls_key_file: Path | None = None
+    """Its key (PEM, not encrypted)."""
+
+    behind_tls: bool = False
+    """Whether a proxy before it speaks TLS to the browsers: then cookies are for TLS only, too."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses of proxies whose X-Forwarded-For is believed."""
+
+    session_idle_minutes: Annotated[int, Meta(ge=1, le=1_440)] = 60
+    """A session that nobody uses for so long is over."""
+
+    session_hours: Annotated[int, Meta(ge=1, le=168)] = 12
+    """A session is over after so long, however busy it is."""
+
+    one_time_token_hours: Annotated[int, Meta(ge=1, le=720)] = 48
+    """How long a token that sets a password may be used."""
+
+    body_bytes: Annotated[int, Meta(ge=1_024, le=2**30)] = 1_048_576
+    """The largest body of a request."""
+
+    upload_bytes: Annotated[int, Meta(ge=1_024, le=2**31)] = 268_435_456
+    """The largest file that is uploaded: a price list of a million prices has some 60 MB."""
+
+    requests_per_second: Annotated[int, Meta(ge=1, le=1_000_000)] = 50
+    """Of one user, key, or address of someone who is not signed in; for longer than a moment."""
+
+    requests_burst: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
+    """So many may come at once."""
+
+    logins_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
+    """Passwords tried from one address."""
+
+    settable_clock: bool = False
+    """Whether the business clock may be set at all: for tests and demonstrations, never where money is real."""
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether this process itself speaks TLS."""
+        return self.tls_cert_file is not None
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Whether browsers come over TLS, to this process or to the proxy before it."""
+        return self.uses_tls or self.behind_tls
+
+    def problems(self) -> Iterator[Problem]:
+        """What contradicts itself or can't be read."""
+        if not self.host:
+            yield Problem(("host",), "must be an address to listen on, as in 127.0.0.1")
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            there, missing = sorted(("tls_cert_file", "tls_key_file"), key=lambda key: getattr(self, key) is None)
+            yield Problem((there,), f"{there} needs {missing}")
+        for key in ("tls_cert_file", "tls_key_file"):
+            path: Path | None = getattr(self, key)
+            if path is not None and (why := _unreadable(path)) is not None:
+                yield Problem((key,), f"{path}: {why}")
+        for address in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(address)
+            except ValueError:
+                yield Problem(("trusted_proxies",), f"{address!r} is no address; write it as 10.0.0.7 or 10.0.0.0/24")
+        if self.session_idle_minutes > self.session_hours * 60:
+            yield Problem(
+                ("session_idle_minutes", "session_hours"),
+                f"session_idle_minutes {self.session_idle_minutes} must not be above session_hours "
+                f"{self.session_hours}: the session would be over before",
+            )
+
+
 class MetricsSettings(Struct, frozen=True):
     """Where a process shows its numbers to Prometheus."""
 
@@ -232,8 +393,16 @@ class MetricsSettings(Struct, frozen=True):
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\],]+):[0-9]{1,5}")
 _TOPIC_PREFIX = re.compile(r"[A-Za-z0-9._-]{0,200}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_ROLE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_PASSWORD_IN_DSN = re.compile(r"(?<=://)([^:@/?#]*):[^@/?#]*(?=@)|(?<=[?&]password=)[^&#]*")
 
-TABLES: dict[str, type[Struct]] = {"engine": EngineSettings, "kafka": KafkaSettings, "metrics": MetricsSettings}
+TABLES: dict[str, type[Struct]] = {
+    "engine": EngineSettings,
+    "kafka": KafkaSettings,
+    "database": DatabaseSettings,
+    "http": HttpSettings,
+    "metrics": MetricsSettings,
+}
 
 
 def engine_settings(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> EngineSettings:
@@ -252,6 +421,19 @@ def kafka_settings(file: Path = FILE, environment: Mapping[str, str] = os.enviro
     return _load("kafka", KafkaSettings, f"{PREFIX}KAFKA_", file, environment, _read_password)
 
 
+def database_settings(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> DatabaseSettings:
+    """`[database]` of the file, then `TOLLGATE_DATABASE_<KEY>`. Raises BadSettings.
+
+    The password has been read from its file.
+    """
+    return _load("database", DatabaseSettings, f"{PREFIX}DATABASE_", file, environment, _read_password)
+
+
+def http_settings(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> HttpSettings:
+    """`[http]` of the file, then `TOLLGATE_HTTP_<KEY>`. Raises BadSettings."""
+    return _load("http", HttpSettings, f"{PREFIX}HTTP_", file, environment)
+
+
 def metrics_settings(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> MetricsSettings:
     """`[metrics]` of the file, then `TOLLGATE_METRICS_<KEY>`. Raises BadSettings."""
     return _load("metrics", MetricsSettings, f"{PREFIX}METRICS_", file, environment)
@@ -260,7 +442,14 @@ def metrics_settings(file: Path = FILE, environment: Mapping[str, str] = os.envi
 def masked(settings: Struct) -> dict[str, Any]:
     """The settings by name, fit to be shown: secrets are hidden."""
     found = msgspec.structs.asdict(settings)
+    if isinstance(settings, DatabaseSettings):
+        found["dsn"] = masked_dsn(settings.dsn)
     return {name: HIDDEN if name in SECRETS and value is not None else value for name, value in found.items()}
+
+
+def masked_dsn(dsn: str) -> str:
+    """An address fit to be shown: a password in it is hidden."""
+    return _PASSWORD_IN_DSN.sub(lambda found: f"{found[1]}:{HIDDEN}" if found[1] is not None else HIDDEN, dsn)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

@@ -1,3 +1,3 @@
 """Fixtures that every test may ask for."""
 
-pytest_plugins = ["kafka_broker"]
+pytest_plugins = ["kafka_broker", "postgres"]

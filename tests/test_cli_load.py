@@ -103,9 +103,9 @@ def test_an_account_that_is_missing_is_refused_by_name(
         run("load", "--to-kafka", folder)
 
 
-def test_a_database_is_not_part_of_it_yet(folder: Path) -> None:
-    with pytest.raises(Refused, match="tollgate load --to-kafka DIR; loading into a database is not possible yet"):
-        run("load", folder)
+def test_a_lead_is_for_the_engine_and_not_for_the_database(folder: Path) -> None:
+    with pytest.raises(Refused, match="--lead-seconds is for --to-kafka"):
+        run("load", folder, "--lead-seconds", 1)
 
 
 def test_a_broken_folder_is_refused_with_its_errors(tmp_path: Path, broker: MemoryBroker) -> None:

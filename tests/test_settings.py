@@ -11,7 +11,10 @@ from connectors.kafka.client import client_arguments
 from connectors.settings import (
     HIDDEN,
     BadSettings,
+    DatabaseSettings,
     KafkaSettings,
+    database_settings,
+    default_data_dir,
     engine_settings,
     kafka_settings,
     masked,
@@ -130,7 +133,7 @@ def test_the_password_may_stand_in_a_file_of_its_own(text: str) -> None:
         ("[kafka]\nrequest_timeout_ms = -1\n", ["request_timeout_ms"]),
         ('[kafka]\nmax_records = "many"\n', ["max_records", "int"]),
         ("[kafka]\npartition = 8\n", ["[kafka] has no 'partition'", "partitions"]),
-        ("[kafak]\npartitions = 8\n", ["no table 'kafak'", "engine, kafka, metrics"]),
+        ("[kafak]\npartitions = 8\n", ["no table 'kafak'", "engine, kafka, database, "]),
         ("kafka = 1\n", ["[kafka] must be a table"]),
         ("partitions = 1\n", ["no table 'partitions'"]),
     ],
@@ -227,7 +230,7 @@ def test_config_prints_all_tables() -> None:
     found = tollgate("config", "--json").json()
     shown = tollgate("config").out
 
-    assert list(found) == ["engine", "kafka", "metrics"]
+    assert list(found) == ["engine", "kafka", "database", "metrics"]
     assert found["kafka"]["password"] == HIDDEN
     assert found["kafka"]["bootstrap_servers"] == ["localhost:9092"]
     assert all(f"[{table}]" in shown for table in found)
@@ -239,6 +242,85 @@ def test_config_refuses_bad_settings_of_any_table(text: str) -> None:
     FILE.write_text(text)
 
     assert refused(tollgate("config"), "tollgate.toml")
+
+
+# -- the database -----------------------------------------------------------------------------------------------------
+
+
+def database(text: str, environment: dict[str, str] | None = None) -> DatabaseSettings:
+    FILE.write_text(f"[database]\n{text}")
+    return database_settings(FILE, environment or {})
+
+
+def test_without_an_address_the_database_is_the_embedded_one() -> None:
+    found = database("")
+
+    assert found.embedded
+    assert found.data_dir == default_data_dir()
+    assert not database('dsn = "postgresql://x@db/tollgate"\n').embedded
+
+
+def test_the_embedded_one_lies_among_the_users_state_and_not_in_the_folder_one_stands_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    monkeypatch.setenv("HOME", "/home/ivanov")
+
+    assert default_data_dir() == Path("/state/tollgate/postgresql")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    assert default_data_dir() == Path("/home/ivanov/.local/state/tollgate/postgresql")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert default_data_dir() == Path("/var/lib/tollgate/postgresql")
+
+
+@pytest.mark.parametrize(
+    ("dsn", "shown"),
+    [
+        (f"postgresql://u:{SECRET}@h:1/d", f"postgresql://u:{HIDDEN}@h:1/d"),
+        (f"postgresql://u@h/d?user=u&password={SECRET}&sslmode=require", None),
+        (f"postgres://:{SECRET}@/d?host=/run", None),
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+    ],
+)
+def test_a_password_in_the_address_is_hidden(dsn: str, shown: str | None) -> None:
+    found = database(f'dsn = "{dsn}"\n')
+
+    assert found.dsn == dsn
+    assert shown in (None, masked(found)["dsn"])
+    assert SECRET not in f"{found!r} {found} {masked(found)}"
+    assert SECRET not in tollgate("config").out
+
+
+def test_the_password_of_the_database_may_stand_in_a_file_of_its_own() -> None:
+    Path("secret").write_text(f"{SECRET}\n")
+
+    found = database('dsn = "postgresql://u@h/d"\npassword_file = "secret"\n')
+
+    assert found.password == SECRET
+    assert SECRET not in f"{found!r} {masked(found)}"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('dsn = "mysql://u@h/d"\n', ["dsn", "postgresql://user@host:5432/database"]),
+        ('dsn = "tollgate"\n', ["dsn", "no address of a PostgreSQL"]),
+        ('dsn = "postgresql://u@h"\n', ["dsn", "names no database"]),
+        ('dsn = "postgresql://u@h:port/d"\n', ["dsn", "can't be read"]),
+        (f'dsn = "postgresql://u:{SECRET}@h/d"\npassword = "x"\n', ["dsn", "password", "in one place"]),
+        ('password = "x"\n', ["password would not be used without dsn"]),
+        ('role = "Robert; DROP"\n', ["role", "no role's name"]),
+        ("pool_size = 0\n", ["pool_size", ">= 1"]),
+        ('dns = "postgresql://u@h/d"\n', ["[database] has no 'dns'", "dsn"]),
+    ],
+)
+def test_a_database_that_can_not_be_is_refused(text: str, words: list[str]) -> None:
+    with pytest.raises(BadSettings) as caught:
+        database(text)
+
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert SECRET not in str(caught.value)
 
 
 # -- clients ----------------------------------------------------------------------------------------------------------

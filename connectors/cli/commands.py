@@ -7,11 +7,25 @@ from typing import NoReturn
 
 import cyclopts
 
-from connectors.cli import check, config, convert, demo, engine, load, replay, topics
+from connectors.cli import api, check, config, convert, demo, engine, load, locks, migrate, replay, topics, user
 from connectors.cli.app import Refused, app, err
 from connectors.settings import BadSettings
 
-__all__ = ["check", "config", "convert", "demo", "engine", "load", "main", "replay", "topics"]
+__all__ = [
+    "api",
+    "check",
+    "config",
+    "convert",
+    "demo",
+    "engine",
+    "load",
+    "locks",
+    "main",
+    "migrate",
+    "replay",
+    "topics",
+    "user",
+]
 
 
 def main() -> NoReturn:

@@ -1,0 +1,89 @@
+"""The application: all routes behind one door."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+
+from litestar import Litestar, Response
+from litestar.datastructures import MutableScopeHeaders, State
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.types import Message, Scope
+
+from connectors.http import openapi
+from connectors.http.call import Services
+from connectors.http.door import Door, security_headers
+from connectors.http.problems import respond
+from connectors.http.route import ROUTE, Route
+from connectors.http.routes import MODULES
+
+
+class Undeclared(Exception):
+    """A route does not say who may ask. Names it: it must be made with the functions of route.py."""
+
+
+def create_app(services: Services, *, handlers: Sequence[BaseRouteHandler] = ()) -> Litestar:
+    """The API. `handlers`: more routes beside its own. Raises Undeclared for one that anyone could use by mistake."""
+    door = Door(services)
+    routed = [*(handler for module in MODULES for handler in module.ROUTES), *handlers]
+    app = Litestar(
+        [*routed, *_options(routed)],
+        openapi_config=None,
+        exception_handlers={Exception: respond},
+        before_send=[_with_headers(security_headers(tls=services.http.secure_cookies))],
+        state=State({"door": door, "services": services}),
+        logging_config=None,
+        debug=False,
+    )
+    app.state.routes = tuple(_declared(app))
+    app.state.openapi = openapi.document(app.state.routes, secure=services.http.secure_cookies)
+    return app
+
+
+def routes_of(app: Litestar) -> tuple[Route, ...]:
+    """All routes of an application, as they were declared."""
+    routes: tuple[Route, ...] = app.state.routes
+    return routes
+
+
+def _declared(app: Litestar) -> Iterator[Route]:
+    operations: dict[str, str] = {}
+    for route in app.routes:
+        handlers: Sequence[BaseRouteHandler] = getattr(route, "route_handlers", None) or [route.route_handler]  # type: ignore[union-attr]
+        for handler in handlers:
+            methods = getattr(handler, "http_methods", ())
+            if set(methods) == {"OPTIONS"}:
+                continue  # lists methods, and nothing else
+            declared = handler.opt.get(ROUTE)
+            if not isinstance(declared, Route):
+                raise Undeclared(
+                    f"{'/'.join(sorted(methods)) or 'handler'} {route.path} does not say who may ask: declare it with "
+                    "get, post, put, patch, delete or check of connectors/http/route.py, and the permission it requires"
+                )
+            if (other := operations.setdefault(declared.operation, route.path)) != route.path:
+                raise Undeclared(f"{route.path} and {other} have functions of the same name, {declared.operation}")
+            yield declared
+
+
+def _options(handlers: Sequence[BaseRouteHandler]) -> Iterator[HTTPRouteHandler]:
+    """Answers to OPTIONS: all methods of a path, also where they have functions of their own."""
+    methods: dict[str, set[str]] = {}
+    for handler in handlers:
+        for path in handler.paths:
+            methods.setdefault(path, {"OPTIONS"}).update(getattr(handler, "http_methods", ()))
+    for path, found in methods.items():
+        yield HTTPRouteHandler(path, http_method="OPTIONS", status_code=204)(_allowing(", ".join(sorted(found))))
+
+
+def _allowing(methods: str) -> Callable[[], Awaitable[Response[None]]]:
+    async def options() -> Response[None]:
+        return Response(None, status_code=204, headers={"Allow": methods})
+
+    return options
+
+
+def _with_headers(added: Mapping[str, str]) -> Callable[[Message, Scope], Awaitable[None]]:
+    async def before_send(message: Message, scope: Scope) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableScopeHeaders.from_message(message)
+            for name, value in added.items():
+                headers.setdefault(name, value)
+
+    return before_send

@@ -1,0 +1,1 @@
+"""The record in PostgreSQL: thin Python, SQL in files."""

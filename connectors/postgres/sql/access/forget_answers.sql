@@ -1,0 +1,6 @@
+-- A few at a time, and none that another request is busy with.
+DELETE FROM plumbing.idempotency_keys k
+USING (
+    SELECT user_id, key FROM plumbing.idempotency_keys WHERE at < $1 ORDER BY at LIMIT 20 FOR UPDATE SKIP LOCKED
+) old
+WHERE k.user_id = old.user_id AND k.key = old.key

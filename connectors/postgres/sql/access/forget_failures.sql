@@ -1,0 +1,1 @@
+DELETE FROM access.failed_logins WHERE subject = $1

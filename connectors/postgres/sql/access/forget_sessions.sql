@@ -1,0 +1,1 @@
+DELETE FROM access.sessions WHERE expires_at < $1

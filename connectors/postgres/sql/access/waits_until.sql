@@ -1,0 +1,1 @@
+SELECT wait_until FROM access.failed_logins WHERE subject = $1

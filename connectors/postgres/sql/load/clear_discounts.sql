@@ -1,0 +1,1 @@
+DELETE FROM office.discounts WHERE account_id = ANY ($1)

@@ -1,0 +1,10 @@
+SELECT count(*) FROM office.locks l
+WHERE ($1::text IS NULL OR (l.lifted_at IS NULL) = ($1 = 'in_force'))
+  AND ($2::text IS NULL OR (l.account_id IS NULL) = ($2 = 'global'))
+  AND ($3::text IS NULL OR l.account_id = $3)
+  AND ($4::text IS NULL OR l.provider_id = $4)
+  AND ($5::text IS NULL OR l.author = $5)
+  AND ($6::text IS NULL OR (l.digits >= $6 AND l.digits < $6 || ':'))
+  AND ($7::text[] IS NULL OR l.digits = ANY ($7))
+  AND ($8::text IS NULL OR l.kind = 'prefix' OR l.digits = $8)
+  AND ($9::text IS NULL OR strpos(lower(l.reason), lower($9)) > 0)

@@ -1,0 +1,3 @@
+SELECT lock_id, kind, digits, account_id, provider_id, author, reason, created_at, ends_at, lifted_at, lifted_by, lift_reason,
+       revision, changed_at, changed_by, change_reason
+FROM office.lift_lock($1, $2, $3, $4, $5, $6)

@@ -1,0 +1,3 @@
+SELECT provider_id, name, priority, place, pdgi, own
+FROM office.providers WHERE provider_id = $1 AND removed_at IS NULL
+FOR NO KEY UPDATE

@@ -1,0 +1,1 @@
+SELECT command_id FROM office.commands WHERE reverses = $1

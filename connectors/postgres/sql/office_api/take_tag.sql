@@ -1,0 +1,1 @@
+DELETE FROM office.client_tags WHERE client_id = $1 AND tag = $2

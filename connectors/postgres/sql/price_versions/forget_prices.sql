@@ -1,0 +1,1 @@
+DELETE FROM office.prices WHERE version_id = $1

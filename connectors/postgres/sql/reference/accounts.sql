@@ -1,0 +1,3 @@
+SELECT account_id, client_id, tariff_plan_id, payment_mode, currency, opening_balance_micros, credit_limit_micros,
+       critical_balance_micros, opening_status, place, max_concurrent_calls
+FROM office.accounts ORDER BY account_id
