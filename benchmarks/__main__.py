@@ -1,5 +1,5 @@
 """`python -m benchmarks [NAME …] [--runs N] [--out FILE]`: runs benchmarks, each in a process of its own, and keeps
-their numbers as JSON. Names: lookups, engine, replay, reference, pipeline; all of them if none is given.
+their numbers as JSON. Names: lookups, engine, replay, reference, projector, pipeline; all of them if none is given.
 
 Reference data and the pipeline start a Kafka of their own, which needs Java; the pipeline's numbers are kept beside the
 others', with their tables.
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks import engine, lookups, reference, replay
+from benchmarks import engine, lookups, projector, reference, replay
 from benchmarks.measure import machine
 from benchmarks.pipeline import report, suite
 from benchmarks.pipeline.sizes import FULL
@@ -30,6 +30,7 @@ CASES: dict[str, list[Callable[[int], dict[str, object]]]] = {
     "engine": [partial(engine.run, 1_000, ACCOUNTS), partial(engine.run, 1_000_000, ACCOUNTS)],
     "replay": [partial(replay.run, 1_000, ACCOUNTS), partial(replay.run, 1_000_000, ACCOUNTS)],
     "reference": [partial(reference.run, 1_000_000), partial(reference.run_on_kafka, 1_000_000)],
+    "projector": [partial(projector.run, 200_000)],
     "pipeline": [partial(suite.run, FULL)],
 }
 

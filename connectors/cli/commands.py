@@ -7,12 +7,28 @@ from typing import NoReturn
 
 import cyclopts
 
-from connectors.cli import api, check, config, convert, demo, engine, load, locks, migrate, replay, topics, user
+from connectors.cli import (
+    api,
+    audit,
+    check,
+    config,
+    convert,
+    demo,
+    engine,
+    load,
+    locks,
+    migrate,
+    projector,
+    replay,
+    topics,
+    user,
+)
 from connectors.cli.app import Refused, app, err
 from connectors.settings import BadSettings
 
 __all__ = [
     "api",
+    "audit",
     "check",
     "config",
     "convert",
@@ -22,6 +38,7 @@ __all__ = [
     "locks",
     "main",
     "migrate",
+    "projector",
     "replay",
     "topics",
     "user",

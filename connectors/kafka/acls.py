@@ -41,12 +41,18 @@ PROCESSES: dict[str, Process] = {
     "switch": Process((topics.CALL_DECISIONS,), (topics.CALL_ATTEMPTS, topics.CDRS), "asks, and delivers CDRs"),
     "gateway": Process((topics.CALL_DECISIONS,), (topics.CALL_ATTEMPTS, topics.CDRS), "asks on behalf of switches"),
     "relay": Process((), (topics.ACCOUNT_COMMANDS,), "passes commands on from PostgreSQL"),
-    "projector": Process(topics.OUTPUTS, (), "writes what the engine publishes into PostgreSQL"),
+    "projector": Process(
+        (topics.CALL_ATTEMPTS, *topics.OUTPUTS),
+        (),
+        "writes what the switches ask and the engine publishes into PostgreSQL",
+    ),
     "billing": Process(
-        (topics.RATED_CDRS, topics.ACCOUNT_BALANCES, topics.NOTICES, topics.NUMBER_NCV), (), "makes bills"
+        (topics.RATED_CDRS, topics.ACCOUNT_BALANCES, topics.ACCOUNT_MOVEMENTS, topics.NOTICES, topics.NUMBER_NCV),
+        (),
+        "makes bills",
     ),
     "statistics": Process((topics.TRAFFIC, topics.RATED_CDRS, topics.CALL_DECISIONS), (), "counts"),
-    "audit": Process((*topics.INPUTS, *topics.OUTPUTS), (), "checks the books"),
+    "audit": Process((*topics.INPUTS, *topics.OUTPUTS, topics.ENGINE_STATE), (), "checks the books"),
 }
 
 

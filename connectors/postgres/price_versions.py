@@ -16,7 +16,7 @@ not matter whose row stands first. What rolls back is a version like any other, 
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
@@ -30,7 +30,7 @@ from backoffice.price_lists import LintState, Version
 from connectors.files.price_upload import PriceUpload
 from connectors.postgres import price_lists
 from connectors.postgres.change import Change
-from connectors.postgres.database import Connection
+from connectors.postgres.database import Connection, copy_rows
 from connectors.postgres.moments import from_text, to_optional_text
 from connectors.postgres.queries import sql
 from schemas.codec import encode
@@ -126,12 +126,9 @@ class VersionRecord:
         await connection.execute("SET LOCAL statement_timeout = 0")
         await connection.execute(sql("prices/enter_list"), price_list.price_list_id, price_list.kind)
         made = await self._stage(price_list, at=at, author=author, source=source, restores=None)
-        await connection.copy_records_to_table(
-            "prices",
-            schema_name="office",
-            columns=COLUMNS,
-            records=_records(made.version_id, upload),
-        )
+        batches = upload.batches()
+        while (rows := await asyncio.to_thread(_next_records, made.version_id, batches)) is not None:
+            await copy_rows(connection, "prices", schema="office", columns=COLUMNS, rows=rows)
         reading = upload.reading
         prices = reading.rows - reading.duplicates - reading.contradictions
         await connection.execute(
@@ -230,14 +227,6 @@ def _lint_state(state: Any, result: Any) -> LintState | None:
 
 
 # -- a file's way in ---------------------------------------------------------------------------------------------------
-
-
-async def _records(version_id: int, upload: PriceUpload) -> AsyncIterator[tuple[object, ...]]:
-    """The records of a file, read in another thread; what is wrong with it comes out at its end."""
-    batches = upload.batches()
-    while (records := await asyncio.to_thread(_next_records, version_id, batches)) is not None:
-        for record in records:
-            yield record
 
 
 def _next_records(version_id: int, batches: Iterator[list[tuple[int, PriceRow]]]) -> list[tuple[object, ...]] | None:

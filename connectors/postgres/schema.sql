@@ -333,14 +333,14 @@ CREATE FUNCTION office.guard_approved_prices() RETURNS trigger
     SET search_path TO ''
     AS $$
 DECLARE
-    found record;
+    approved constant bigint := (
+        SELECT min(v.version_id) FROM office.price_list_versions v
+        WHERE v.approved_by IS NOT NULL AND v.state = 'staged'
+          AND v.version_id IN (SELECT DISTINCT t.version_id FROM touched t)
+    );
 BEGIN
-    SELECT v.version_id, v.approved_by INTO found
-    FROM office.price_list_versions v
-    WHERE v.version_id IN (SELECT DISTINCT t.version_id FROM touched t) AND v.approved_by IS NOT NULL AND v.state = 'staged'
-    LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'price list version % is approved: its prices can''t be changed any more', found.version_id
+    IF approved IS NOT NULL THEN
+        RAISE EXCEPTION 'price list version % is approved: its prices can''t be changed any more', approved
             USING ERRCODE = 'insufficient_privilege';
     END IF;
     RETURN NULL;
@@ -386,27 +386,27 @@ CREATE FUNCTION office.guard_prices() RETURNS trigger
     SET search_path TO ''
     AS $$
 DECLARE
-    found record;
+    one record;
 BEGIN
-    FOR found IN
+    FOR one IN
         SELECT p.version_id, v.state
         FROM (SELECT DISTINCT version_id FROM touched) p
         LEFT JOIN office.price_list_versions v ON v.version_id = p.version_id
     LOOP
-        IF found.state IS NULL THEN
-            RAISE EXCEPTION 'there is no price list version %', found.version_id
+        IF one.state IS NULL THEN
+            RAISE EXCEPTION 'there is no price list version %', one.version_id
                 USING ERRCODE = 'foreign_key_violation';
-        ELSIF found.state NOT IN ('staged', 'discarded') OR (found.state = 'discarded' AND TG_OP <> 'DELETE') THEN
-            RAISE EXCEPTION 'price list version % is %: its prices can''t be changed any more', found.version_id, found.state
+        ELSIF one.state NOT IN ('staged', 'discarded') OR (one.state = 'discarded' AND TG_OP <> 'DELETE') THEN
+            RAISE EXCEPTION 'price list version % is %: its prices can''t be changed any more', one.version_id, one.state
                 USING ERRCODE = 'insufficient_privilege';
         END IF;
     END LOOP;
     IF TG_OP <> 'DELETE' THEN
-        FOR found IN
+        FOR one IN
             SELECT p.band_id FROM (SELECT DISTINCT band_id FROM touched WHERE band_id IS NOT NULL) p
             WHERE NOT EXISTS (SELECT FROM office.bands b WHERE b.band_id = p.band_id)
         LOOP
-            RAISE EXCEPTION 'there is no band %', found.band_id USING ERRCODE = 'foreign_key_violation';
+            RAISE EXCEPTION 'there is no band %', one.band_id USING ERRCODE = 'foreign_key_violation';
         END LOOP;
     END IF;
     RETURN NULL;
@@ -540,6 +540,70 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION office.price_difference(old_version bigint, new_version bigint, at timestamp with time zone) RETURNS TABLE(prefix text, from_second integer, service text, place text, incoming_service text, band_id text, old_connect_fee bigint, old_price bigint, old_per integer, old_step integer, old_min bigint, old_max bigint, old_attempt_fee bigint, old_line integer, old_minute numeric, new_connect_fee bigint, new_price bigint, new_per integer, new_step integer, new_min bigint, new_max bigint, new_attempt_fee bigint, new_line integer, new_minute numeric, kind text, percent numeric)
+    LANGUAGE sql STABLE
+    AS $$
+WITH dated AS MATERIALIZED (
+    SELECT DISTINCT ON (p.version_id, p.prefix, p.from_second, p.service, p.place, p.incoming_service, p.band_id) p.*
+    FROM office.prices p
+    WHERE p.version_id IN (old_version, new_version) AND (p.valid_from IS NOT NULL OR p.valid_to IS NOT NULL)
+      AND (p.valid_from IS NULL OR p.valid_from <= at) AND (p.valid_to IS NULL OR p.valid_to > at)
+    ORDER BY p.version_id, p.prefix, p.from_second, p.service, p.place, p.incoming_service, p.band_id,
+             p.valid_from DESC NULLS LAST, p.valid_to NULLS LAST
+), present AS NOT MATERIALIZED (
+    SELECT * FROM dated
+    UNION ALL
+    SELECT p.* FROM office.prices p
+    WHERE p.version_id IN (old_version, new_version) AND p.valid_from IS NULL AND p.valid_to IS NULL
+      AND NOT EXISTS (
+        SELECT FROM dated d
+        WHERE d.version_id = p.version_id AND d.prefix = p.prefix AND d.from_second = p.from_second
+          AND coalesce(d.service, '') = coalesce(p.service, '') AND coalesce(d.place, '') = coalesce(p.place, '')
+          AND coalesce(d.incoming_service, '') = coalesce(p.incoming_service, '')
+          AND coalesce(d.band_id, '') = coalesce(p.band_id, '')
+      )
+), keyed AS NOT MATERIALIZED (
+    SELECT version_id, prefix, from_second, coalesce(service, '') AS service, coalesce(place, '') AS place,
+           coalesce(incoming_service, '') AS incoming_service, coalesce(band_id, '') AS band_id,
+           connect_fee_micros, price_micros, per_seconds, step_seconds, min_charge_micros, max_charge_micros,
+           attempt_fee_micros, line,
+           CASE WHEN from_second = 0
+                THEN connect_fee_micros
+                     + (59 + step_seconds) / step_seconds * step_seconds * price_micros::numeric / per_seconds
+                ELSE price_micros::numeric * 60 / per_seconds
+           END AS minute_micros
+    FROM present
+), compared AS (
+    SELECT prefix, from_second, service, place, incoming_service, band_id,
+           o.connect_fee_micros AS old_connect_fee, o.price_micros AS old_price, o.per_seconds AS old_per,
+           o.step_seconds AS old_step, o.min_charge_micros AS old_min, o.max_charge_micros AS old_max,
+           o.attempt_fee_micros AS old_attempt_fee, o.line AS old_line, o.minute_micros AS old_minute,
+           n.connect_fee_micros AS new_connect_fee, n.price_micros AS new_price, n.per_seconds AS new_per,
+           n.step_seconds AS new_step, n.min_charge_micros AS new_min, n.max_charge_micros AS new_max,
+           n.attempt_fee_micros AS new_attempt_fee, n.line AS new_line, n.minute_micros AS new_minute,
+           CASE
+               WHEN o.prefix IS NULL THEN 'new'
+               WHEN n.prefix IS NULL THEN 'gone'
+               WHEN n.minute_micros > o.minute_micros THEN 'dearer'
+               WHEN n.minute_micros < o.minute_micros THEN 'cheaper'
+               WHEN n.connect_fee_micros <> o.connect_fee_micros OR n.price_micros <> o.price_micros
+                    OR n.per_seconds <> o.per_seconds OR n.step_seconds <> o.step_seconds
+                    OR n.min_charge_micros IS DISTINCT FROM o.min_charge_micros
+                    OR n.max_charge_micros IS DISTINCT FROM o.max_charge_micros
+                    OR n.attempt_fee_micros <> o.attempt_fee_micros THEN 'changed'
+               ELSE 'same'
+           END AS kind,
+           CASE WHEN o.minute_micros > 0 THEN round((n.minute_micros - o.minute_micros) * 100 / o.minute_micros, 2) END
+               AS percent
+    FROM (SELECT * FROM keyed WHERE version_id = old_version) o
+    FULL JOIN (SELECT * FROM keyed WHERE version_id = new_version) n
+        USING (prefix, from_second, service, place, incoming_service, band_id)
+)
+SELECT * FROM compared
+$$;
+
+COMMENT ON FUNCTION office.price_difference(old_version bigint, new_version bigint, at timestamp with time zone) IS 'Prices of two versions of a list side by side: new, gone, dearer, cheaper, changed, same';
+
 CREATE FUNCTION office.set_lock(lock_id text, kind text, digits text, account_id text, provider_id text, reason text, ends_at timestamp with time zone, actor text, acting_as text, at timestamp with time zone) RETURNS office.locks
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -596,16 +660,6 @@ BEGIN
     SELECT number, revision, changed_at, changed_by, change_reason, status, account_id, place, region, provider_id, fmtn,
            joined_on, archived_on, saleable, removed_at
     FROM touched;
-    RETURN NULL;
-END
-$$;
-
-CREATE FUNCTION plumbing.announce_outbox() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-BEGIN
-    PERFORM pg_catalog.pg_notify('tollgate_outbox', '');
     RETURN NULL;
 END
 $$;
@@ -694,10 +748,13 @@ CREATE FUNCTION plumbing.chain_audit() RETURNS trigger
     SET search_path TO ''
     AS $$
 BEGIN
-    -- Waits for whoever wrote before and has not committed yet.
-    SELECT h.seq + 1, h.hash INTO STRICT NEW.seq, NEW.prev_hash FROM plumbing.audit_head h FOR UPDATE;
+    -- Sees the rows before it of the same statement too.
+    SELECT a.seq + 1, a.hash INTO NEW.seq, NEW.prev_hash FROM plumbing.audit a ORDER BY a.seq DESC LIMIT 1;
+    IF NOT FOUND THEN
+        NEW.seq := 1;
+        NEW.prev_hash := decode(repeat('00', 32), 'hex');
+    END IF;
     NEW.hash := plumbing.audit_hash(NEW);
-    UPDATE plumbing.audit_head SET seq = NEW.seq, hash = NEW.hash;
     RETURN NEW;
 END
 $$;
@@ -717,13 +774,34 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION plumbing.leave_audit() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    UPDATE plumbing.audit_head h SET seq = a.seq, hash = a.hash
+    FROM (SELECT seq, hash FROM plumbing.audit ORDER BY seq DESC LIMIT 1) a;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION plumbing.leave_outbox() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    UPDATE plumbing.outbox_head SET seq = (SELECT coalesce(max(o.seq), 0) FROM plumbing.outbox o);
+    PERFORM pg_catalog.pg_notify('tollgate_outbox', '');
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION plumbing.number_outbox() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 BEGIN
-    -- Whoever comes second gets its number when the first has committed: numbers are in the order of the commits.
-    UPDATE plumbing.outbox_head SET seq = seq + 1 RETURNING seq INTO STRICT NEW.seq;
+    SELECT coalesce(max(o.seq), 0) + 1 INTO STRICT NEW.seq FROM plumbing.outbox o;
     RETURN NEW;
 END
 $$;
@@ -735,6 +813,29 @@ CREATE FUNCTION plumbing.refuse_change() RETURNS trigger
 BEGIN
     RAISE EXCEPTION '%.% only grows: % is not possible', TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP
         USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+
+CREATE FUNCTION plumbing.take_audit() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    -- Waits for whoever wrote before and has not committed yet; a transaction that can't see those rows fails here, to
+    -- be tried again.
+    UPDATE plumbing.audit_head SET seq = seq;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION plumbing.take_outbox() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    -- Whoever comes second gets its numbers when the first has committed: they are in the order of the commits.
+    UPDATE plumbing.outbox_head SET seq = seq;
+    RETURN NULL;
 END
 $$;
 
@@ -1487,6 +1588,8 @@ COMMENT ON TABLE office.price_checks IS 'Looks at a version before it is publish
 
 COMMENT ON COLUMN office.price_checks.at IS 'The moment that it was looked at for: when the version is to come into force';
 
+COMMENT ON COLUMN office.price_checks.asked_at IS 'By the machine''s clock, as ended_at';
+
 COMMENT ON COLUMN office.price_checks.stage IS 'What is being done, in words';
 
 COMMENT ON COLUMN office.price_checks.beat_at IS 'When the process that works on it was last heard of, by its own clock';
@@ -1711,6 +1814,51 @@ CREATE VIEW office.top_ups WITH (security_invoker='true') AS
   WHERE (kind = 'top_up'::text);
 
 COMMENT ON VIEW office.top_ups IS 'Money that the office gave';
+
+CREATE VIEW office.versions_seen AS
+ SELECT v.price_list_id,
+    v.version_id,
+    v.number,
+    v.kind,
+    v.state,
+    v.name,
+    v.provider_id,
+    v.currency,
+    v.rounding,
+    v.decimals,
+    v.valid_from,
+    v.valid_to,
+    v.prices,
+    v.digest,
+    v.source,
+    v.created_at,
+    v.created_by,
+    v.approved_at,
+    v.approved_by,
+    r.number AS restores,
+    v.in_force_from,
+    v.published_at,
+    v.published_by,
+    v.ended_at,
+    v.ended_by,
+    v.ended_why,
+    c.state AS lint_state,
+    c.result AS lint_result,
+    v.reading
+   FROM ((office.price_list_versions v
+     LEFT JOIN office.price_list_versions r ON ((r.version_id = v.restores)))
+     LEFT JOIN LATERAL ( SELECT
+                CASE
+                    WHEN ((k.state = 'running'::text) AND (k.beat_at < (now() - '00:01:00'::interval))) THEN 'failed'::text
+                    ELSE k.state
+                END AS state,
+            k.result
+           FROM office.price_checks k
+          WHERE ((k.version_id = v.version_id) AND (k.kind = 'lint'::text))
+          ORDER BY k.check_id DESC
+         LIMIT 1) c ON (true));
+
+COMMENT ON VIEW office.versions_seen IS 'Versions of price lists with the latest lint of each';
 
 CREATE VIEW office.write_offs WITH (security_invoker='true') AS
  SELECT command_id,
@@ -2173,8 +2321,6 @@ CREATE TRIGGER write_number_changes AFTER UPDATE ON office.numbers REFERENCING N
 
 CREATE TRIGGER write_number_history AFTER INSERT ON office.numbers REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION office.write_number_history();
 
-CREATE TRIGGER announce_outbox AFTER INSERT ON plumbing.outbox FOR EACH STATEMENT EXECUTE FUNCTION plumbing.announce_outbox();
-
 CREATE TRIGGER audit_head_stays BEFORE INSERT OR DELETE OR TRUNCATE ON plumbing.audit_head FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
 
 CREATE TRIGGER audit_only_grows BEFORE DELETE OR UPDATE OR TRUNCATE ON plumbing.audit FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
@@ -2183,9 +2329,17 @@ CREATE TRIGGER chain_audit BEFORE INSERT ON plumbing.audit FOR EACH ROW EXECUTE 
 
 CREATE TRIGGER guard_outbox BEFORE UPDATE ON plumbing.outbox FOR EACH ROW EXECUTE FUNCTION plumbing.guard_outbox();
 
+CREATE TRIGGER leave_audit AFTER INSERT ON plumbing.audit FOR EACH STATEMENT EXECUTE FUNCTION plumbing.leave_audit();
+
+CREATE TRIGGER leave_outbox AFTER INSERT ON plumbing.outbox FOR EACH STATEMENT EXECUTE FUNCTION plumbing.leave_outbox();
+
 CREATE TRIGGER number_outbox BEFORE INSERT ON plumbing.outbox FOR EACH ROW EXECUTE FUNCTION plumbing.number_outbox();
 
 CREATE TRIGGER outbox_only_grows BEFORE DELETE OR TRUNCATE ON plumbing.outbox FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
+
+CREATE TRIGGER take_audit BEFORE INSERT ON plumbing.audit FOR EACH STATEMENT EXECUTE FUNCTION plumbing.take_audit();
+
+CREATE TRIGGER take_outbox BEFORE INSERT ON plumbing.outbox FOR EACH STATEMENT EXECUTE FUNCTION plumbing.take_outbox();
 
 ALTER TABLE ONLY access.api_keys
     ADD CONSTRAINT api_keys_user_name_fkey FOREIGN KEY (user_name) REFERENCES access.users(name);
@@ -2574,6 +2728,11 @@ GRANT SELECT ON TABLE office.top_ups TO tollgate_app;
 GRANT SELECT ON TABLE office.top_ups TO tollgate_projector;
 GRANT SELECT ON TABLE office.top_ups TO tollgate_relay;
 GRANT SELECT ON TABLE office.top_ups TO tollgate_readonly;
+
+GRANT SELECT ON TABLE office.versions_seen TO tollgate_app;
+GRANT SELECT ON TABLE office.versions_seen TO tollgate_projector;
+GRANT SELECT ON TABLE office.versions_seen TO tollgate_relay;
+GRANT SELECT ON TABLE office.versions_seen TO tollgate_readonly;
 
 GRANT SELECT ON TABLE office.write_offs TO tollgate_app;
 GRANT SELECT ON TABLE office.write_offs TO tollgate_projector;

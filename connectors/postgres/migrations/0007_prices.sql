@@ -63,14 +63,14 @@ CREATE TRIGGER guard_approval BEFORE UPDATE ON office.price_list_versions
 CREATE FUNCTION office.guard_approved_prices() RETURNS trigger
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
-    found record;
+    approved constant bigint := (
+        SELECT min(v.version_id) FROM office.price_list_versions v
+        WHERE v.approved_by IS NOT NULL AND v.state = 'staged'
+          AND v.version_id IN (SELECT DISTINCT t.version_id FROM touched t)
+    );
 BEGIN
-    SELECT v.version_id, v.approved_by INTO found
-    FROM office.price_list_versions v
-    WHERE v.version_id IN (SELECT DISTINCT t.version_id FROM touched t) AND v.approved_by IS NOT NULL AND v.state = 'staged'
-    LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'price list version % is approved: its prices can''t be changed any more', found.version_id
+    IF approved IS NOT NULL THEN
+        RAISE EXCEPTION 'price list version % is approved: its prices can''t be changed any more', approved
             USING ERRCODE = 'insufficient_privilege';
     END IF;
     RETURN NULL;
@@ -105,6 +105,7 @@ CREATE TABLE office.price_checks (
 );
 COMMENT ON TABLE office.price_checks IS 'Looks at a version before it is published: lint, and rehearsals on past calls';
 COMMENT ON COLUMN office.price_checks.at IS 'The moment that it was looked at for: when the version is to come into force';
+COMMENT ON COLUMN office.price_checks.asked_at IS 'By the machine''s clock, as ended_at';
 COMMENT ON COLUMN office.price_checks.beat_at IS 'When the process that works on it was last heard of, by its own clock';
 COMMENT ON COLUMN office.price_checks.stage IS 'What is being done, in words';
 CREATE INDEX price_checks_version ON office.price_checks (version_id, kind, check_id);

@@ -1,0 +1,1 @@
+SELECT provider_id, name, priority, place, pdgi, own FROM office.providers WHERE provider_id = $1
