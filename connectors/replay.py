@@ -44,6 +44,7 @@ _IN_FLIGHT = 3  # chunks that the workers may lie behind the reader
 STREAMS: dict[str, str] = {
     topics.CALL_DECISIONS.name: "decisions.jsonl",
     topics.RATED_CDRS.name: "rated-cdrs.jsonl",
+    topics.ACCOUNT_MOVEMENTS.name: "account-movements.jsonl",
     topics.REJECTED_EVENTS.name: "rejected-events.jsonl",
     topics.NOTICES.name: "notices.jsonl",
 }

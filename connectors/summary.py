@@ -1,4 +1,4 @@
-"""What a replay came to: decisions by reason, seconds, revenue, cost, margin, rejected events, speed."""
+"""What a replay came to: decisions by reason, seconds, revenue, cost, margin, movements, rejected events, speed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from engine.partition import Output
 from schemas.decisions import CallDecision
-from schemas.facts import Notice, RejectedEvent
+from schemas.facts import AccountMovement, Notice, RejectedEvent
 from schemas.money import to_text
 from schemas.rated import RatedCdr
 
@@ -25,6 +25,8 @@ class Summary:
     cost_micros: int = 0
     late: int = 0
     no_attempt: int = 0
+    movements: Counter[str] = field(default_factory=Counter)
+    """By kind; openings of accounts among them."""
     notices: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
@@ -40,6 +42,8 @@ class Summary:
                 self._add_rated(record)
             elif isinstance(record, RejectedEvent):
                 self.rejected[record.reason] += 1
+            elif isinstance(record, AccountMovement):
+                self.movements[record.kind] += 1
             elif isinstance(record, Notice):
                 self.notices += 1
 
@@ -57,6 +61,7 @@ class Summary:
     def add(self, other: "Summary") -> None:
         """Adds another worker's sums."""
         self.decisions.update(other.decisions)
+        self.movements.update(other.movements)
         self.rejected.update(other.rejected)
         for name in ("rated", "answered", "seconds", "revenue_micros", "cost_micros", "late", "no_attempt", "notices"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -75,6 +80,7 @@ class Summary:
             "margin_micros": self.revenue_micros - self.cost_micros,
             "late": self.late,
             "no_attempt": self.no_attempt,
+            "movements": dict(self.movements.most_common()),
             "notices": self.notices,
             "rejected": dict(self.rejected.most_common()),
             "duplicates": self.duplicates,
@@ -95,6 +101,10 @@ class Summary:
             ("revenue", to_text(self.revenue_micros)),
             ("cost", to_text(self.cost_micros)),
             ("margin", to_text(self.revenue_micros - self.cost_micros)),
+            ("movements of accounts", f"{self.movements.total():,}"),
+        ]
+        found += [(f"  {name}", f"{count:,}") for name, count in self.movements.most_common()]
+        found += [
             ("notices", f"{self.notices:,}"),
             ("duplicates", f"{self.duplicates:,}"),
             ("rejected events", f"{self.rejected.total():,}"),

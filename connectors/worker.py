@@ -250,7 +250,8 @@ class Worker:
         self.last_step = self._clock()
         return sum(len(records) for records in polled.values())
 
-    def _ended(self, consumer: Consumer, partition: int, _: asyncio.Task[None]) -> None:
+    def _ended(self, consumer: Consumer, partition: int, running: asyncio.Task[None]) -> None:
+        _was_looked_at(running)
         if partition not in self._resting:
             consumer.wake()
 
@@ -406,10 +407,10 @@ class Worker:
         consumer.resume(mine)
 
 
-def _was_looked_at(taking: asyncio.Task[None]) -> None:
+def _was_looked_at(ended: asyncio.Task[None]) -> None:
     # What one that was called off failed with is nobody's concern.
-    if not taking.cancelled():
-        taking.exception()
+    if not ended.cancelled():
+        ended.exception()
 
 
 def _inputs(partition: int) -> list[TopicPartition]:

@@ -45,4 +45,5 @@ def balance(state: AccountState, account: Account) -> AccountBalance:
         credit_limit_micros=account.credit_limit_micros,
         available_micros=available_micros(state, account),
         status=state.status,
+        running_calls=state.running,
     )

@@ -200,12 +200,23 @@ def extend(
     reference: Reference,
     request: CallExtension,
     call: Call,
-    prices: tuple[Price, ...],
-    percent: int,
-    account: Account,
-    state: AccountState,
+    account: Account | None,
+    state: AccountState | None,
+    *,
+    promised: Reference | None = None,
 ) -> CallDecision:
-    """The answer to a running call that asks for more time, at the prices of its set-up (rules §3.5)."""
+    """The answer to a running call that asks for more time, at the prices of its set-up (rules §3.5).
+
+    `account` and `state` are the call's; an emergency call needs none. `promised`: the reference data of the set-up,
+    where they are at hand as they were; otherwise `reference` is asked as of the version that the call's decision
+    named.
+    """
+    if call.decision.emergency is True:
+        return _extend_emergency(settings, reference, request, call)
+    assert account is not None, "a running call has an account"
+    assert state is not None, "a running call has an account"
+    promised = reference if promised is None else promised
+    prices, percent = _promised_prices(promised, call), _promised_percent(promised, call)
     reasons: list[Reason] = []
     checks = list(_ACCOUNT_FINE)
     if state.status != "active":
@@ -270,7 +281,33 @@ def extend(
     )
 
 
-def extend_emergency(
+def _promised_prices(promised: Reference, call: Call) -> tuple[Price, ...]:
+    """The prices that the call's routes are sold at, as of its set-up."""
+    attempt = call.attempt
+    assert call.tariff_plan_id is not None, "a call of an unknown account runs"
+    context = Context(attempt.service, call.place, attempt.incoming_service)
+    found: dict[int, Price] = {}
+    for provider_id in (*[route.provider_id for route in call.decision.routes],) or (None,):
+        price = promised.offers.retail(
+            attempt.called,
+            call.tariff_plan_id,
+            context,
+            call.at_us,
+            provider_id,
+            call.decision.reference_version,
+        )
+        if price is not None:
+            found[id(price)] = price
+    return tuple(found.values())
+
+
+def _promised_percent(promised: Reference, call: Call) -> int:
+    attempt = call.attempt
+    discount = promised.discount(attempt.account_id or "", attempt.service, call.at_us, call.decision.reference_version)
+    return 0 if discount is None else discount.percent
+
+
+def _extend_emergency(
     settings: EngineSettings, reference: Reference, request: CallExtension, call: Call
 ) -> CallDecision:
     """An emergency call goes on as it began: free, whatever has become of the account (D30)."""

@@ -9,10 +9,8 @@ from hashlib import blake2b
 
 from msgspec.structs import replace
 
-from engine.calls import Call
 from engine.changelog import SeenRecord
-from engine.decisions import decide, extend, extend_emergency
-from engine.prices import Context, Price
+from engine.decisions import decide, extend
 from engine.rating import moments, rate
 from engine.reference import Reference
 from engine.refusals import Refusal, refuse
@@ -111,13 +109,7 @@ class Partition(State):
         account, state = self.account(request.account_id)
         if call.phase != "running":
             return refuse("attempt_ended", f"attempt_id {request.attempt_id!r}: {call.phase}")
-        if call.decision.emergency is True:
-            decision = extend_emergency(self.settings, self.reference, request, call)
-        else:
-            assert account is not None, "a running call has an account"
-            assert state is not None, "a running call has an account"
-            prices, percent = self._retail_prices(call), self._percent(call)
-            decision = extend(self.settings, self.reference, request, call, prices, percent, account, state)
+        decision = extend(self.settings, self.reference, request, call, account, state)
         self.apply_extension(request, decision, call, state, now_us)
         self.publish(topics.CALL_DECISIONS.name, request.attempt_id, decision)
         return None
@@ -168,7 +160,7 @@ class Partition(State):
             return refuse("malformed", "amount_micros is 0: nothing would move")
         if isinstance(command, Block | Unblock) and state.status == "closed":
             return refuse("account_closed", f"account {command.account_id!r} is closed for good")
-        self.apply_command(command, content, account, state, now_us)
+        self.apply_command(command, content, account, state, at_us, now_us)
         return None
 
     def _again(self, seen: SeenRecord, content: bytes, what: str) -> Refusal | None:
@@ -190,29 +182,3 @@ class Partition(State):
         if at_us > now_us + self.settings.ahead_us:
             return refuse("too_early", f"{to_text(at_us)} is ahead of its record's time {to_text(now_us)}")
         return None
-
-    def _retail_prices(self, call: Call) -> tuple[Price, ...]:
-        """The prices that the call's routes are sold at, as of its set-up."""
-        attempt = call.attempt
-        assert call.tariff_plan_id is not None, "a call of an unknown account runs"
-        context = Context(attempt.service, call.place, attempt.incoming_service)
-        found: dict[int, Price] = {}
-        for provider_id in (*[route.provider_id for route in call.decision.routes],) or (None,):
-            price = self.reference.offers.retail(
-                attempt.called,
-                call.tariff_plan_id,
-                context,
-                call.at_us,
-                provider_id,
-                call.decision.reference_version,
-            )
-            if price is not None:
-                found[id(price)] = price
-        return tuple(found.values())
-
-    def _percent(self, call: Call) -> int:
-        attempt = call.attempt
-        discount = self.reference.discount(
-            attempt.account_id or "", attempt.service, call.at_us, call.decision.reference_version
-        )
-        return 0 if discount is None else discount.percent

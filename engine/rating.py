@@ -67,8 +67,14 @@ def rate(
     call: Call | None,
     account: Account | None,
     state: AccountState | None,
+    *,
+    promised: Reference | None = None,
 ) -> RatedCdr | Refusal:
-    """The rated CDR. `call` is its attempt's; `account` and `state` those of its account id; None where unknown."""
+    """The rated CDR. `call` is its attempt's; `account` and `state` those of its account id; None where unknown.
+
+    `promised`: the reference data to price by, where they are at hand as they were; otherwise `reference` is asked as
+    of the version that the call's decision named, or that was in force when it began.
+    """
     emergency = cdr.called in settings.emergency_numbers
     if cdr.account_id is not None and (account is None or state is None) and not emergency:
         return refuse("unknown_account", f"account_id {cdr.account_id!r} is not in the reference data")
@@ -77,17 +83,26 @@ def rate(
             "account_mismatch",
             f"the CDR names account {cdr.account_id!r}, its attempt {call.attempt.account_id!r}",
         )
-    if cdr.provider_id is not None and not _is_known(reference, cdr.provider_id, call):
+    if promised is None:
+        # What was promised is what is charged; where nothing was, what was in force when the call began.
+        promised = reference
+        version = reference.version_at(times.started_us) if call is None else call.decision.reference_version
+    else:
+        version = promised.version
+    if (
+        cdr.provider_id is not None
+        and cdr.provider_id not in reference.providers
+        # Nor was it there when the call was set up.
+        and (call is None or promised.provider(cdr.provider_id, version) is None)
+    ):
         return refuse("unknown_provider", f"provider_id {cdr.provider_id!r} is not in the reference data")
     if account is None and times.answered_us is not None and not emergency:
         return refuse("unknown_account", "an answered call needs an account_id: nobody can be charged for it")
 
     retail: Charge | None = None
     wholesale: Charge | None = None
-    # What was promised is what is charged; where nothing was, what was in force when the call began.
-    version = reference.version_at(times.started_us) if call is None else call.decision.reference_version
     if not emergency and account is not None:
-        priced = _charges(settings, reference, cdr, times, call, account, version)
+        priced = _charges(settings, reference, promised, cdr, times, call, account, version)
         if isinstance(priced, Refusal):
             return priced
         retail, wholesale = priced
@@ -121,19 +136,14 @@ def rate(
         denied=True if call is not None and call.phase == "denied" else UNSET,
         emergency=True if emergency else UNSET,
         negative_margin=True if margin is not None and margin < 0 else UNSET,
+        rated_version=UNSET if reference.version == version else reference.version,
     )
-
-
-def _is_known(reference: Reference, provider_id: str, call: Call | None) -> bool:
-    """Whether the provider is there, or was when the call was set up."""
-    if provider_id in reference.providers:
-        return True
-    return call is not None and reference.provider(provider_id, call.decision.reference_version) is not None
 
 
 def _charges(
     settings: EngineSettings,
     reference: Reference,
+    promised: Reference,
     cdr: Cdr,
     times: Moments,
     call: Call | None,
@@ -147,13 +157,13 @@ def _charges(
     if call is not None and call.offer is not None and asked is call.attempt:
         if cdr.provider_id is None and call.offer.open_retail is not None:
             return (
-                _retail_charge(reference, call.offer.open_retail, times, setup_us, asked.service, account, version),
+                _retail_charge(promised, call.offer.open_retail, times, setup_us, asked.service, account, version),
                 None,
             )
         for route in call.offer.routes:
             if route.provider_id == cdr.provider_id:
                 return (
-                    _retail_charge(reference, route.retail, times, setup_us, asked.service, account, version),
+                    _retail_charge(promised, route.retail, times, setup_us, asked.service, account, version),
                     _charge(route.wholesale, times, setup_us),
                 )
     # So do the plan and the place of that moment.
@@ -163,11 +173,10 @@ def _charges(
     context = Context(asked.service, place, asked.incoming_service)
     routed = asked.service in settings.routed_services
     answered = times.answered_us is not None
-    offers = reference.offers
-    sold = offers.retail(asked.called, plan_id, context, setup_us, cdr.provider_id, version)
+    sold = promised.offers.retail(asked.called, plan_id, context, setup_us, cdr.provider_id, version)
     if sold is None:
         # What was not priced then may be priced by now, and the CDR have been submitted again for it.
-        sold = offers.retail(asked.called, plan_id, context, setup_us, cdr.provider_id)
+        sold = reference.offers.retail(asked.called, plan_id, context, setup_us, cdr.provider_id)
     if sold is None and routed and answered:
         return refuse(
             "no_retail_price",
@@ -176,9 +185,9 @@ def _charges(
         )
     bought: Price | None = None
     if cdr.provider_id is not None:
-        bought = offers.wholesale(asked.called, context, setup_us, cdr.provider_id, version)
+        bought = promised.offers.wholesale(asked.called, context, setup_us, cdr.provider_id, version)
         if bought is None:
-            bought = offers.wholesale(asked.called, context, setup_us, cdr.provider_id)
+            bought = reference.offers.wholesale(asked.called, context, setup_us, cdr.provider_id)
         if bought is None and routed and answered:
             return refuse(
                 "no_wholesale_price",
@@ -186,13 +195,13 @@ def _charges(
                 f"{context.place or 'any'}: ask b2b, then submit the CDR again",
             )
     return (
-        None if sold is None else _retail_charge(reference, sold, times, setup_us, asked.service, account, version),
+        None if sold is None else _retail_charge(promised, sold, times, setup_us, asked.service, account, version),
         None if bought is None else _charge(bought, times, setup_us),
     )
 
 
 def _retail_charge(
-    reference: Reference,
+    promised: Reference,
     price: Price,
     times: Moments,
     setup_us: int,
@@ -200,7 +209,7 @@ def _retail_charge(
     account: Account,
     version: int,
 ) -> Charge:
-    discount = reference.discount(account.account_id, service, setup_us, version)
+    discount = promised.discount(account.account_id, service, setup_us, version)
     if discount is None:
         return _charge(price, times, setup_us)
     return charge(

@@ -37,7 +37,7 @@ from schemas import topics
 from schemas.codec import encode, pack
 from schemas.decisions import CallDecision, NumberNotInUse
 from schemas.events import AccountCommand, CallAttempt, CallExtension, Close, Payment, TopUp, Unblock, WriteOff
-from schemas.facts import Notice
+from schemas.facts import AccountMovement, Notice
 from schemas.rated import RatedCdr
 from schemas.reference import Account
 from schemas.times import to_text
@@ -224,29 +224,53 @@ class State:
         self._change(CDR, rated.cdr_id, seen)
 
     def apply_command(
-        self, command: AccountCommand, content: bytes, account: Account, state: AccountState, now_us: int
+        self,
+        command: AccountCommand,
+        content: bytes,
+        account: Account,
+        state: AccountState,
+        at_us: int,
+        now_us: int,
     ) -> None:
         """A command is carried out; `content` is the digest that it is known by when it comes again."""
-        if isinstance(command, Payment | TopUp):
-            self._apply_money(account, state, command.amount_micros, now_us)
-        elif isinstance(command, WriteOff):
-            self._apply_money(account, state, -command.amount_micros, now_us)
+        amount_micros, reference, reason = 0, None, None
+        if isinstance(command, Payment | TopUp | WriteOff):
+            amount_micros = -command.amount_micros if isinstance(command, WriteOff) else command.amount_micros
+            reference = command.reference
+            self._apply_money(account, state, amount_micros, now_us)
         else:
+            reason = command.reason
+            self._touch(state, now_us)
             if isinstance(command, Unblock):
                 state.status = "active"
                 state.status_since = state.status_why = None
             else:
                 state.status = "closed" if isinstance(command, Close) else "blocked"
-                state.status_since, state.status_why = command.at, command.reason
-            self._touch(state, now_us)
+                state.status_since, state.status_why = command.at, reason
+        self.publish(
+            topics.ACCOUNT_MOVEMENTS.name,
+            state.account_id,
+            AccountMovement(
+                kind=str(type(command).__struct_config__.tag),  # type: ignore[arg-type]  # a command's tag is its kind
+                account_id=state.account_id,
+                at=to_text(at_us),
+                command_id=command.command_id,
+                amount_micros=amount_micros,
+                balance_after_micros=state.balance_micros,
+                currency=account.currency,
+                status=state.status,
+                reference=reference,
+                reason=reason,
+            ),
+        )
         seen = self._seen_commands[command.command_id] = SeenRecord(content, self.clock_us)
         heappush(self._forget, (self.clock_us, COMMAND, command.command_id))
         self._change(COMMAND, command.command_id, seen)
 
     def _apply_money(self, account: Account, state: AccountState, amount_micros: int, now_us: int) -> None:
+        self._touch(state, now_us)
         before = state.balance_micros
         state.balance_micros = after = before + amount_micros
-        self._touch(state, now_us)
         if after >= before:
             return
         critical = account.critical_balance_micros
@@ -273,11 +297,33 @@ class State:
         self._counted[key] = counter
 
     def _touch(self, state: AccountState, now_us: int) -> None:
-        """To be called with each change of an account."""
+        """To be called with each change of an account, before its balance or status change."""
+        if state.account_id not in self.accounts:
+            self._open(state, now_us)
         if now_us > state.touched_us:
             state.touched_us = now_us
-        self.accounts[state.account_id] = state
         self._touched[state.account_id] = state
+
+    def _open(self, state: AccountState, now_us: int) -> None:
+        """The first event that touches an account: from here on its state is kept, and its opening has been told."""
+        account_id = state.account_id
+        self.accounts[account_id] = state
+        self.publish(
+            topics.ACCOUNT_MOVEMENTS.name,
+            account_id,
+            AccountMovement(
+                kind="opening",
+                account_id=account_id,
+                at=to_text(now_us),
+                command_id=None,
+                amount_micros=state.balance_micros,
+                balance_after_micros=state.balance_micros,
+                currency=self.reference.accounts[account_id].currency,
+                status=state.status,
+                reference=None,
+                reason=None,
+            ),
+        )
 
     def _use(self, call: Call) -> None:
         """To be called with each change of a call: it is remembered from its last use on."""

@@ -19,7 +19,7 @@ from schemas import topics
 from schemas.facts import REJECTIONS, RejectedEvent
 from schemas.topics import Topic
 
-CONTRACT_VERSION = "1.0.0"
+CONTRACT_VERSION = "1.1.0"
 """Of the contract, not of the package: the middle number grows with a topic, record or field. Nothing ever goes."""
 
 FOLDER = Path(__file__).parent / "generated"

@@ -1,16 +1,21 @@
-"""What the engine tells everyone else: balances, counters of unwanted calls, notices, rejected events, traffic sums."""
+"""What the engine tells everyone else: accounts' balances and movements, counters of unwanted calls, notices, rejected
+events, traffic sums.
+"""
 
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from schemas.words import Id, Micros, Moment, Record
+from schemas.words import Id, Micros, Moment, Record, Text
 
 AccountStatus = Literal["active", "blocked", "closed"]
 
 
 class AccountBalance(Record, frozen=True, tag_field="type", tag="account_balance"):
-    """An account's money after the latest event that touched it. available = balance + credit limit - held."""
+    """An account's money after the latest event that touched it. available = balance + credit limit - held.
+
+    `running_calls` are those that count against the account's `max_concurrent_calls`.
+    """
 
     account_id: Id
     at: Moment
@@ -20,6 +25,29 @@ class AccountBalance(Record, frozen=True, tag_field="type", tag="account_balance
     credit_limit_micros: Micros
     available_micros: Micros
     status: AccountStatus
+    running_calls: int = 0
+
+
+class AccountMovement(Record, frozen=True, tag_field="type", tag="account_movement"):
+    """What moved an account's money or status, apart from calls.
+
+    An account's balance is the sum of `amount_micros` of its movements less `retail.amount_micros` of its rated CDRs.
+    It has one `opening`, told when the first event touches it, with the balance that the reference data opened it with
+    (0 too); it comes before all else, whatever moments the others name. `at` is the command's; of an opening, the time
+    of the record that touched the account. `amount_micros` is the effect on the balance: a write-off of 5 has -5, a
+    change of status 0. `status` is the one afterwards, `reason` that of a block, unblock or close.
+    """
+
+    kind: Literal["opening", "payment", "top_up", "write_off", "block", "unblock", "close"]
+    account_id: Id
+    at: Moment
+    command_id: Id | None
+    amount_micros: Micros
+    balance_after_micros: Micros
+    currency: str
+    status: AccountStatus
+    reference: Text | None
+    reason: Text | None
 
 
 class NumberNcv(Record, frozen=True, tag_field="type", tag="number_ncv"):

@@ -65,6 +65,7 @@ class RatedCdr(Record, frozen=True, tag_field="type", tag="rated_cdr"):
     `retail` is null where nothing is sold (an emergency call, an inbound call that has no price), `wholesale` where no
     provider carried the call; `margin_micros` = retail - wholesale, null without either.
     `late`: the hold had expired. `no_attempt`: no attempt is known for it. `denied`: its attempt had been denied.
+    `reference_version` is that of the prices; `rated_version` is there where another was in force when it was rated.
     """
 
     cdr_id: Id
@@ -92,3 +93,4 @@ class RatedCdr(Record, frozen=True, tag_field="type", tag="rated_cdr"):
     denied: bool | UnsetType = UNSET
     emergency: bool | UnsetType = UNSET
     negative_margin: bool | UnsetType = UNSET
+    rated_version: int | UnsetType = UNSET

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from schemas.decisions import CallDecision
 from schemas.events import AccountCommand, Cdr, SwitchEvent
-from schemas.facts import AccountBalance, Notice, NumberNcv, RejectedEvent, Traffic
+from schemas.facts import AccountBalance, AccountMovement, Notice, NumberNcv, RejectedEvent, Traffic
 from schemas.rated import RatedCdr
 from schemas.reference import PublishedReference
 
@@ -36,6 +36,7 @@ REFERENCE = Topic(
 CALL_DECISIONS = Topic("call-decisions", "attempt id", "delete", CallDecision, True)
 RATED_CDRS = Topic("rated-cdrs", "account id, or the called number where there is no account", "delete", RatedCdr, True)
 ACCOUNT_BALANCES = Topic("account-balances", "account id", "compact", AccountBalance, True)
+ACCOUNT_MOVEMENTS = Topic("account-movements", "account id", "delete", AccountMovement, True)
 NUMBER_NCV = Topic("number-ncv", "number and day", "compact,delete", NumberNcv, True)
 REJECTED_EVENTS = Topic("rejected-events", "as it came", "delete", RejectedEvent, True)
 NOTICES = Topic("notices", "account id", "delete", Notice, True)
@@ -43,6 +44,15 @@ TRAFFIC = Topic("traffic", "provider and destination", "delete", Traffic, True)
 ENGINE_STATE = Topic("engine-state", "the engine's own", "compact", None, True)
 
 INPUTS = (ACCOUNT_COMMANDS, CALL_ATTEMPTS, CDRS)
-OUTPUTS = (CALL_DECISIONS, RATED_CDRS, ACCOUNT_BALANCES, NUMBER_NCV, REJECTED_EVENTS, NOTICES, TRAFFIC)
+OUTPUTS = (
+    CALL_DECISIONS,
+    RATED_CDRS,
+    ACCOUNT_BALANCES,
+    ACCOUNT_MOVEMENTS,
+    NUMBER_NCV,
+    REJECTED_EVENTS,
+    NOTICES,
+    TRAFFIC,
+)
 ALL = (*INPUTS, REFERENCE, *OUTPUTS, ENGINE_STATE)
 BY_NAME = {topic.name: topic for topic in ALL}

@@ -198,6 +198,22 @@ OUTPUTS: list[tuple[Topic, Json]] = [
         },
     ),
     (
+        topics.ACCOUNT_MOVEMENTS,
+        {
+            "type": "account_movement",
+            "kind": "payment",
+            "account_id": "100200",
+            "at": "2026-11-24T18:00:00.000Z",
+            "command_id": "p1",
+            "amount_micros": 2_000_000_000,
+            "balance_after_micros": 2_099_283_300,
+            "currency": "RUB",
+            "status": "active",
+            "reference": "bank 123",
+            "reason": None,
+        },
+    ),
+    (
         topics.NUMBER_NCV,
         {
             "type": "number_ncv",

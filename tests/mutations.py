@@ -32,7 +32,10 @@ PRICING, PREFIX, DECISION, PARTITION = (
     f"tests/test_{name}_properties.py" for name in ("pricing", "prefix", "decision", "partition")
 )
 TABLES = "tests/test_tables.py"
+AGAIN = "tests/test_again.py"
 ORDER = {
+    "again": (AGAIN,),
+    "rating": (PARTITION, TABLES, AGAIN),
     "bands": (PRICING, TABLES, PREFIX),
     "charges": (PRICING, DECISION, TABLES),
     "rounding": (PRICING, TABLES),
@@ -200,7 +203,7 @@ def main() -> int:
     mutants = listed() + random.Random(options.seed).sample(generated(options.root), options.generated)
     living = []
     with copy_of_the_tree(options.root) as tree:
-        if not passes(tree, (DECISION, PREFIX, PRICING, PARTITION, TABLES)):
+        if not passes(tree, (DECISION, PREFIX, PRICING, PARTITION, TABLES, AGAIN)):
             print("the tests fail before anything is wrong: mend that first", file=sys.stderr)
             return 2
         for mutant in mutants:

@@ -377,6 +377,7 @@ def test_the_demonstration_runs_and_writes_all_that_it_names(shown: Demonstratio
     assert len(list((shown.folder / "events").glob("traffic-*.jsonl.gz"))) == 4
     assert {path.name for path in (shown.folder / "results").iterdir()} == {
         "account-balances.jsonl",
+        "account-movements.jsonl",
         "decisions.jsonl",
         "notices.jsonl",
         "number-ncv.jsonl",

@@ -84,6 +84,7 @@ def test_the_contracts_answers_have_only_fields_that_the_schemas_know(topic: Top
         (topics.CALL_DECISIONS, "decisions.jsonl"),
         (topics.RATED_CDRS, "rated-cdrs.jsonl"),
         (topics.ACCOUNT_BALANCES, "account-balances.jsonl"),
+        (topics.ACCOUNT_MOVEMENTS, "account-movements.jsonl"),
         (topics.NUMBER_NCV, "number-ncv.jsonl"),
         (topics.REJECTED_EVENTS, "rejected-events.jsonl"),
         (topics.NOTICES, "notices.jsonl"),

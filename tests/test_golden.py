@@ -72,6 +72,7 @@ def test_an_auditor_that_shares_no_code_with_the_engine_finds_nothing(folder: Pa
         expected["rated-cdrs.jsonl"],
         expected["rejected-events.jsonl"],
         expected["account-balances.jsonl"],
+        expected["account-movements.jsonl"],
         {
             account.account_id: {
                 "balance_micros": account.balance_micros,

@@ -490,10 +490,32 @@ def line(from_second: int, seconds: int, steps: int, step_seconds: int, price_mi
     }
 
 
-def balance(account_id: str, micros: int, held: int, credit: int) -> Json:
+def movement(command: Json, amount: int, after: int, status: str = "active") -> Json:
+    return {
+        "type": "account_movement",
+        "kind": command["type"],
+        "account_id": command["account_id"],
+        "at": command["at"],
+        "command_id": command["command_id"],
+        "amount_micros": amount,
+        "balance_after_micros": after,
+        "currency": "RUB",
+        "status": status,
+        "reference": command.get("reference"),
+        "reason": command.get("reason"),
+    }
+
+
+def opened(account_id: str, micros: int) -> Json:
+    event = {"type": "opening", "account_id": account_id, "at": "2026-11-24T18:00:00.000Z", "command_id": None}
+    return movement(event, micros, micros)
+
+
+def balance(account_id: str, micros: int, held: int, credit: int, status: str = "active") -> Json:
     return {
         "type": "account_balance",
         "account_id": account_id,
+        "status": status,
         "balance_micros": micros,
         "held_micros": held,
         "credit_limit_micros": credit,
@@ -606,7 +628,15 @@ class Books:
         self.balances = [
             balance("A", 149 * RUB, 5 * RUB, 0),
             balance("A", 148_283_300, 8 * RUB, 0),
-            balance("B", -6_500_000, 0, 20 * RUB),
+            balance("B", -6_500_000, 0, 20 * RUB, "blocked"),
+        ]
+        self.movements = [
+            opened("A", 100 * RUB),
+            movement(self.p1, 50 * RUB, 150 * RUB),
+            opened("B", 0),
+            movement(t1, -RUB, 149 * RUB),
+            movement(w1, -2 * RUB, -2 * RUB),
+            movement(block, 0, -6_500_000, "blocked"),
         ]
         self.opening = {
             "A": {"balance_micros": 100 * RUB, "credit_limit_micros": 0},
@@ -638,6 +668,7 @@ class Books:
             rated=read(self.rated),
             rejected=read(self.rejected),
             balances=read(self.balances),
+            movements=read(self.movements),
             opening=self.opening,
             ncv=self.ncv,
             number_status={"74951201031": "archive", "74951201032": "in_use"},
@@ -671,6 +702,7 @@ def plant(*expected: str) -> Callable[[Callable[[Books], object]], Callable[[Boo
 
 @plant(
     "account A: closes at 148283301, its movements lead to 148283300",
+    "account A: closes at 148283301, what was published comes to 148283300",
     "in total: closes at 141783308, all movements lead to 141783307",
 )
 def a_balance_one_micro_off(books: Books) -> None:
@@ -679,6 +711,7 @@ def a_balance_one_micro_off(books: Books) -> None:
 
 @plant(
     "account A: closes at 148283300, its movements lead to 98283300",
+    "command p1: 1 movements instead of 0",
     "account A: no commands before cdr c1 explain the balance after it",
     "in total: closes at 141783307, all movements lead to 91783307",
 )
@@ -689,15 +722,19 @@ def money_out_of_nowhere(books: Books) -> None:
 
 @plant(
     "account C: closes at 8, its movements lead to 7",
+    "account C: closes at 8, what was published comes to 0",
     "account B: closes at -6500001, its movements lead to -6500000",
+    "account B: closes at -6500001, what was published comes to -6500000",
 )
 def a_micro_moved_between_accounts(books: Books) -> None:
     books.balances.append(balance("C", 8, 0, 0))
-    books.balances[2] = balance("B", -6_500_001, 0, 20 * RUB)
+    books.balances[2] = balance("B", -6_500_001, 0, 20 * RUB, "blocked")
 
 
 @plant(
-    "account C: closes at 7, its movements lead to 9", "in total: closes at 141783307, all movements lead to 141783309"
+    "account C: closes at 7, its movements lead to 9",
+    "command p3: 0 movements instead of 1",
+    "in total: closes at 141783307, all movements lead to 141783309",
 )
 def a_command_that_was_lost(books: Books) -> None:
     books.inputs.append(books.p1 | {"command_id": "p3", "account_id": "C", "amount_micros": 2})
@@ -710,7 +747,7 @@ def available_that_does_not_add_up(books: Books) -> None:
 
 @plant("account B: the credit limit has changed", "account Z: has a balance, but is unknown")
 def balances_that_nobody_opened(books: Books) -> None:
-    books.balances[2] = balance("B", -6_500_000, 0, 21 * RUB)
+    books.balances[2] = balance("B", -6_500_000, 0, 21 * RUB, "blocked")
     books.balances.append(balance("Z", 0, 0, 0))
 
 
@@ -719,9 +756,69 @@ def a_balance_after_a_call_that_commands_cannot_explain(books: Books) -> None:
     books.rated[0]["balance_after_micros"] += 2 * RUB
 
 
+@plant("command t1: 0 movements instead of 1", "account A: closes at 148283300, what was published comes to 149283300")
+def a_movement_that_was_lost(books: Books) -> None:
+    del books.movements[3]
+
+
+@plant(
+    "command p1: 2 movements instead of 1",
+    "account A: closes at 148283300, what was published comes to 198283300",
+    "account A: no charges before p1 explain the balance after it",
+)
+def a_movement_that_was_told_twice(books: Books) -> None:
+    books.movements.insert(2, books.movements[1])
+
+
+@plant(
+    "account A: closes at 148283300, what was published comes to 148283301",
+    "account A: no charges before p1 explain the balance after it",
+    "command p1: the movement is ('payment', 50000001, None, None, 1795543200000), "
+    "the command says ('payment', 50000000, None, None, 1795543200000)",
+)
+def a_movement_of_another_amount(books: Books) -> None:
+    books.movements[1] = movement(books.p1, 50 * RUB + 1, 150 * RUB)
+
+
+@plant("account A: no charges before t1 explain the balance after it")
+def a_balance_after_a_movement_that_calls_cannot_explain(books: Books) -> None:
+    books.movements[3]["balance_after_micros"] += 1
+
+
+@plant("account A: opens with 99000000", "account A: closes at 148283300, what was published comes to 147283300")
+def an_opening_of_another_amount(books: Books) -> None:
+    books.movements[0] = opened("A", 99 * RUB)
+    for told in (books.movements[1], books.movements[3]):
+        told["balance_after_micros"] -= RUB
+
+
+@plant("account A: 2 openings among 4 movements, or not first")
+def a_second_opening(books: Books) -> None:
+    books.movements.append(opened("A", 0) | {"balance_after_micros": 148_283_300})
+
+
+@plant("account A: 1 openings among 3 movements, or not first")
+def an_opening_that_comes_late(books: Books) -> None:
+    books.movements[0], books.movements[3] = books.movements[3], books.movements[0]
+    books.movements[0]["balance_after_micros"] = -RUB
+    books.movements[1]["balance_after_micros"] = 49 * RUB
+    books.movements[3]["balance_after_micros"] = 149 * RUB
+
+
+@plant("account Z: opened, but is unknown", "account Z: closes at None, what was published comes to 0")
+def an_account_that_nobody_knows_opened(books: Books) -> None:
+    books.movements.append(opened("Z", 0))
+
+
+@plant("account B: active after block, not blocked", "account B: closes blocked, not as its last movement left it")
+def a_block_that_left_the_account_active(books: Books) -> None:
+    books.movements[5]["status"] = "active"
+
+
 @plant(
     "cdr c1: neither rated nor rejected",
     "account A: closes at 148283300, its movements lead to 149000000",
+    "account A: closes at 148283300, what was published comes to 149000000",
     "in total: closes at 141783307, all movements lead to 142500007",
 )
 def a_lost_cdr(books: Books) -> None:
@@ -731,6 +828,7 @@ def a_lost_cdr(books: Books) -> None:
 @plant(
     "cdr c1: rated 2 times",
     "account A: closes at 148283300, its movements lead to 147566600",
+    "account A: closes at 148283300, what was published comes to 147566600",
     "account A: no commands before cdr c1 explain the balance after it",
     "in total: closes at 141783307, all movements lead to 141066607",
 )
@@ -775,7 +873,7 @@ def a_reused_payment_that_was_not_rejected(books: Books) -> None:
     del books.rejected[0]
 
 
-@plant("command p9: the account Z is unknown, and it was not rejected")
+@plant("command p9: the account Z is unknown, and it was not rejected", "command p9: 0 movements instead of 1")
 def a_command_on_nobodys_account(books: Books) -> None:
     del books.rejected[1]
 
@@ -953,7 +1051,7 @@ def a_hold_freed_by_nothing(books: Books) -> None:
 
 @plant("account B: 2000000 micros held at the end, its calls hold 0")
 def a_hold_that_did_not_expire(books: Books) -> None:
-    books.balances[2] = balance("B", -6_500_000, 2 * RUB, 20 * RUB)
+    books.balances[2] = balance("B", -6_500_000, 2 * RUB, 20 * RUB, "blocked")
 
 
 @plant("number 74951201031 on 2026-11-24: 3 calls of 1 callers, not 2 of 1")

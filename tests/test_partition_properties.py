@@ -13,10 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from engine.accounts import AccountState
 from engine.partition import Partition
 from engine.reference import Reference
 from engine.settings import EngineSettings
-from schemas.codec import decode_event, encode
+from schemas.codec import decode_event, encode, pack
 from schemas.decisions import CallDecision
 from schemas.events import (
     Block,
@@ -31,7 +32,7 @@ from schemas.events import (
     Unblock,
     WriteOff,
 )
-from schemas.facts import AccountBalance, Notice
+from schemas.facts import AccountBalance, AccountMovement, Notice
 from schemas.rated import RatedCdr
 from schemas.reference import Account, Discount, Lock, Number, PlanList, PriceList, PriceRow, Provider, TariffPlan
 from schemas.times import HOUR_US, SECOND_US, to_text, to_us
@@ -487,6 +488,130 @@ def test_each_batch_ends_with_the_money_of_the_accounts_that_it_moved(story: Sto
                 name: (books.money.balance[name], books.money.held(name), books.money.available(name), status)
                 for name, status in books.status.items()
             }
+
+
+class Ledger:
+    """The books of who only reads what is published: movements and rated CDRs."""
+
+    def __init__(self) -> None:
+        self.balance: dict[str, int] = {}
+        self.commands: dict[str, str] = {}
+
+    def read(self, records: Iterable[object]) -> None:
+        """What one batch published; the balances that it ends with must be those of the books."""
+        for record in records:
+            if isinstance(record, AccountMovement):
+                opening = record.kind == "opening"
+                assert (record.account_id in self.balance) != opening, "an account is opened once, before all else"
+                self.balance[record.account_id] = self.balance.get(record.account_id, 0) + record.amount_micros
+                assert record.balance_after_micros == self.balance[record.account_id]
+                assert (record.command_id is None) == opening
+                if record.command_id is not None:
+                    assert record.command_id not in self.commands, "told twice"
+                    self.commands[record.command_id] = record.kind
+            elif isinstance(record, RatedCdr) and record.retail is not None and record.retail.amount_micros:
+                assert record.account_id is not None
+                self.balance[record.account_id] -= record.retail.amount_micros
+                assert record.balance_after_micros == self.balance[record.account_id]
+            elif isinstance(record, AccountBalance):
+                assert record.balance_micros == self.balance[record.account_id]
+
+
+@some
+@given(stories(changes=True), st.sets(st.integers(0, 30)))
+def test_who_reads_movements_and_charges_knows_each_balance_to_the_micro(story: Story, moves: set[int]) -> None:
+    data = reference()
+    partition, ledger = Partition(LIMITS, data), Ledger()
+    store: dict[bytes, bytes] = {}
+    carried_out: dict[str, str] = {}
+    for place, (event, now_us) in enumerate(story.events):
+        if callable(event):
+            event(data)
+            continue
+        refused = partition.handle(event, now_us)
+        if refused is None and isinstance(event, Payment | TopUp | WriteOff | Block | Unblock | Close):
+            carried_out[event.command_id] = str(type(event).__struct_config__.tag)
+        if place in moves:
+            records, _, changes = close(partition)
+            ledger.read(records)
+            keep(store, changes)
+            clock_us = partition.clock_us
+            partition = Partition(LIMITS, data)
+            partition.restore(store, clock_us)
+    ledger.read(close(partition)[0])
+
+    assert ledger.commands == carried_out
+    assert ledger.balance == {account_id: state.balance_micros for account_id, state in partition.accounts.items()}
+
+
+def movements(partition: Partition) -> list[AccountMovement]:
+    return [output.record for output in partition.outbox if isinstance(output.record, AccountMovement)]
+
+
+def test_an_account_opens_with_what_the_reference_says_when_it_is_first_touched() -> None:
+    """A call that is denied touches nothing; afterwards another opening balance is without meaning."""
+    data = reference()
+    partition = Partition(LIMITS, data)
+    partition.handle(UNREADABLE, NOON)
+    assert movements(partition) == []
+    data.put_account(replace(data.accounts["a"], balance_micros=9_000_000))
+
+    for event in (ASKED, WriteOff("k1", "a", to_text(NOON - SECOND_US), 5_000_000, "fee")):
+        assert partition.handle(event, NOON) is None
+        data.put_account(replace(data.accounts["a"], balance_micros=1))
+    assert partition.handle(WriteOff("k1", "a", to_text(NOON - SECOND_US), 5_000_000, "fee"), NOON) is None
+
+    at = to_text(NOON - SECOND_US)
+    assert movements(partition) == [
+        AccountMovement("opening", "a", to_text(NOON), None, 9_000_000, 9_000_000, "RUB", "active", None, None),
+        AccountMovement("write_off", "a", at, "k1", -5_000_000, 4_000_000, "RUB", "active", "fee", None),
+    ]
+
+
+def test_an_account_whose_reference_record_comes_late_opens_when_it_has_come() -> None:
+    data = reference()
+    partition = Partition(LIMITS, data)
+    refused = partition.handle(Payment("k1", "late", to_text(NOON), 5), NOON)
+    assert refused is not None
+    assert refused.reason == "unknown_account"
+    assert movements(partition) == []
+    data.put_account(account("late", 0, 0))
+
+    assert partition.handle(Payment("k1", "late", to_text(NOON), 5), NOON) is None
+
+    assert [(told.kind, told.balance_after_micros) for told in movements(partition)] == [("opening", 0), ("payment", 5)]
+
+
+def test_changes_of_status_are_told_with_their_reasons_and_move_no_money() -> None:
+    partition = Partition(LIMITS, reference())
+    at = to_text(NOON)
+    for event in (Block("k1", "a", at, "debt"), Unblock("k2", "a", at), Close("k3", "a", at, "left")):
+        assert partition.handle(event, NOON) is None
+    assert partition.handle(Unblock("k4", "a", at), NOON) is not None
+
+    assert [
+        (told.kind, told.command_id, told.amount_micros, told.status, told.reason) for told in movements(partition)[1:]
+    ] == [
+        ("block", "k1", 0, "blocked", "debt"),
+        ("unblock", "k2", 0, "active", None),
+        ("close", "k3", 0, "closed", "left"),
+    ]
+
+
+def test_an_account_that_a_former_owner_kept_without_telling_its_opening_gets_none() -> None:
+    """Changelogs are older than movements: what lies before the first one is not told again."""
+    state = AccountState("a", 7_000_000, "active", touched_us=NOON)
+    partition = Partition(LIMITS, reference())
+    partition.restore({b"a/a": pack(state)}, NOON)
+
+    partition.handle(Payment("k1", "a", to_text(NOON), 5), NOON)
+    partition.handle(Payment("k2", "b", to_text(NOON), 5), NOON)
+
+    assert [(told.kind, told.account_id, told.balance_after_micros) for told in movements(partition)] == [
+        ("payment", "a", 7_000_005),
+        ("opening", "b", 4_000_000),
+        ("payment", "b", 4_000_005),
+    ]
 
 
 # -- the same bytes --------------------------------------------------------------------------------------------------

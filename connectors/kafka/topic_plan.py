@@ -38,8 +38,9 @@ RETENTION = {
     topics.CDRS.name: Retention(14, 3),
     topics.ACCOUNT_COMMANDS.name: Retention(14, 3),
     topics.CALL_DECISIONS.name: Retention(7, 3),
-    # Bills are made of them: a month and its close.
+    # Bills and books are made of them: a month and its close.
     topics.RATED_CDRS.name: Retention(40, 7),
+    topics.ACCOUNT_MOVEMENTS.name: Retention(40, 7),
     # A counter may still grow for as long as a CDR may be late (35 days).
     topics.NUMBER_NCV.name: Retention(40, 35),
     # People look at them, mend them and submit them again.

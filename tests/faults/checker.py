@@ -80,7 +80,8 @@ def _inputs(evidence: Evidence) -> Iterator[str]:
 
 
 def _audited(evidence: Evidence) -> list[str]:
-    """The auditor's findings: opening + payments - charges = closing, each id once, nothing held that is not there."""
+    """The auditor's findings: opening + payments - charges = closing, by what was sent and by what was published; each
+    id once, nothing held that is not there."""
     inputs = []
     account_homes: dict[str, int] = {}
     for place, line in _lines(evidence.final, topics.INPUTS):
@@ -99,6 +100,7 @@ def _audited(evidence: Evidence) -> list[str]:
         _published(evidence, topics.RATED_CDRS.name),
         _published(evidence, topics.REJECTED_EVENTS.name),
         _published(evidence, topics.ACCOUNT_BALANCES.name),
+        _published(evidence, topics.ACCOUNT_MOVEMENTS.name),
         dict(evidence.opening),
         _published(evidence, topics.NUMBER_NCV.name),
         dict(evidence.number_status),

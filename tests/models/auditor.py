@@ -24,6 +24,7 @@ COUNTED_STATUSES = ("free", "reserved", "archive")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONEY_SIGNS = {"payment": 1, "top_up": 1, "write_off": -1}
+_STATUS_AFTER = {"block": "blocked", "unblock": "active", "close": "closed"}
 _FIELDS = {
     "call_attempt": "attempt_id switch_id at account_id service caller called place incoming_service requested_seconds",
     "call_extension": "attempt_id switch_id at account_id used_seconds",
@@ -60,6 +61,7 @@ def audit(
     rated: list[Json],
     rejected: list[Json],
     balances: list[Json],
+    movements: list[Json],
     opening: dict[str, Json],
     ncv: list[Json],
     number_status: dict[str, str],
@@ -82,6 +84,8 @@ def audit(
         *_permissions(history, opening),
         *_charges(history, opening),
         *_money(history, opening, balances),
+        *_movements(history, opening, movements),
+        *_books(history, movements, balances),
         *_holds(history, balances, clock_by_account_us),
         *_unwanted_calls(history, ncv, number_status, business_timezone),
     ]
@@ -473,6 +477,79 @@ def _balances_after(account_id: str, start: int, movements: list[int], rated: li
             yield f"account {account_id}: no commands before cdr {record['cdr_id']} explain the balance after it"
             return
         done = booked.index(by_commands, done)
+
+
+def _movements(history: _History, opening: dict[str, Json], movements: list[Json]) -> Iterator[str]:
+    """One opening for each account, before all else; one movement for each command that was carried out, and it says
+    what the command said."""
+    told: dict[Key, list[Json]] = defaultdict(list)
+    by_account: dict[str, list[Json]] = defaultdict(list)
+    for movement in movements:
+        by_account[movement["account_id"]].append(movement)
+        if movement["kind"] != "opening":
+            told[Key("command", movement["command_id"], movement["account_id"])].append(movement)
+    for account_id, found in by_account.items():
+        kinds = [movement["kind"] for movement in found]
+        if kinds.count("opening") != 1 or kinds[0] != "opening":
+            yield f"account {account_id}: {kinds.count('opening')} openings among {len(kinds)} movements, or not first"
+        elif account_id not in opening:
+            yield f"account {account_id}: opened, but is unknown"
+        elif found[0]["amount_micros"] != opening[account_id]["balance_micros"] or found[0]["command_id"] is not None:
+            yield f"account {account_id}: opens with {found[0]['amount_micros']}"
+        status = found[0]["status"]
+        for movement in found:
+            status = _STATUS_AFTER.get(movement["kind"], status)
+            if movement["status"] != status:
+                yield f"account {account_id}: {movement['status']} after {movement['kind']}, not {status}"
+    for key in {**told, **{key: None for key in history.sent if key.kind == "command"}}:
+        accepted = history.accepted(key)
+        if len(accepted) > 1:
+            continue  # found already: which of them was carried out nobody can say
+        if len(told[key]) != len(accepted):
+            yield f"{_name(key)}: {len(told[key])} movements instead of {len(accepted)}"
+        elif accepted and _moved(accepted[0]) != _told(told[key][0]):
+            yield f"{_name(key)}: the movement is {_told(told[key][0])}, the command says {_moved(accepted[0])}"
+
+
+def _moved(command: Json) -> tuple[object, ...]:
+    amount = _MONEY_SIGNS.get(command["type"], 0) * command.get("amount_micros", 0)
+    return command["type"], amount, command.get("reference"), command.get("reason"), _us(command["at"]) // 1000
+
+
+def _told(movement: Json) -> tuple[object, ...]:
+    at_ms = _us(movement["at"]) // 1000
+    return movement["kind"], movement["amount_micros"], movement["reference"], movement["reason"], at_ms
+
+
+def _books(history: _History, movements: list[Json], balances: list[Json]) -> Iterator[str]:
+    """From what was published alone: an account's balance is the sum of its movements less that of its charges, at the
+    end and after each movement (where some further CDRs, in their order, have been charged before it)."""
+    moved: dict[str, list[Json]] = defaultdict(list)
+    charges: dict[str, list[int]] = defaultdict(list)
+    for movement in movements:
+        moved[movement["account_id"]].append(movement)
+    for records in history.rated.values():
+        for record in records:
+            if record["account_id"] is not None and record["retail"] is not None:
+                charges[record["account_id"]].append(record["retail"]["amount_micros"])
+    last = {record["account_id"]: record for record in balances}
+    for account_id in {**last, **moved}:
+        due = sum(movement["amount_micros"] for movement in moved[account_id]) - sum(charges[account_id])
+        closing = last[account_id]["balance_micros"] if account_id in last else None
+        if closing != due:
+            yield f"account {account_id}: closes at {closing}, what was published comes to {due}"
+        if account_id in last and moved[account_id] and moved[account_id][-1]["status"] != last[account_id]["status"]:
+            yield f"account {account_id}: closes {last[account_id]['status']}, not as its last movement left it"
+        charged = list(accumulate(charges[account_id], initial=0))
+        done = total = 0
+        for movement in moved[account_id]:
+            total += movement["amount_micros"]
+            by_calls = total - movement["balance_after_micros"]
+            if by_calls not in charged[done:]:
+                name = movement["command_id"] or "its opening"
+                yield f"account {account_id}: no charges before {name} explain the balance after it"
+                break
+            done = charged.index(by_calls, done)
 
 
 def _holds(history: _History, balances: list[Json], clock_by_account_us: Callable[[str], int] | None) -> Iterator[str]:

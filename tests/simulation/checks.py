@@ -6,27 +6,34 @@ outputs, changelog, positions, live state, and what an independent reader saw al
 
 import asyncio
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 from msgspec import Struct
+from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from connectors.broker import Message, Record, TopicPartition
 from connectors.partition_task import PartitionTask
 from engine.accounts import balance, opened
+from engine.again import decide_again, extend_again, rate_again
 from engine.changelog import POSITION, PositionRecord, decode_position
 from engine.partition import Partition
+from engine.reference import Reference
 from schemas import topics
-from schemas.codec import encode
+from schemas.codec import UNREADABLE, decode_decision, decode_event, encode
+from schemas.decisions import CallDecision
+from schemas.events import CallAttempt, CallExtension, Cdr, Event
+from schemas.rated import RatedCdr
 from tests.models.auditor import audit
 
 from .fleet import GROUP
 from .reader import WATCHED
 from .world import Run, new_broker
 
+_E = TypeVar("_E", bound=Event)
 _LONGEST = 300  # characters of a value in a finding; enough to see what it is
 
 
@@ -34,6 +41,7 @@ def findings(run: Run) -> list[str]:
     """All that is wrong with a run."""
     found = [*run.broken, *_audit(run), *_bad_bytes(run), *_reader(run), *_positions(run), *_digests(run)]
     found += _states(run, "restored")
+    found += _made_again(run)
     found += asyncio.run(_replayed(run))
     # Compaction takes away what nobody needs: this is the last look, as it changes the topic.
     run.broker.compact(topics.ENGINE_STATE.name)
@@ -51,6 +59,7 @@ def _audit(run: Run) -> list[str]:
         _published(run, topics.RATED_CDRS.name),
         _published(run, topics.REJECTED_EVENTS.name),
         _published(run, topics.ACCOUNT_BALANCES.name),
+        _published(run, topics.ACCOUNT_MOVEMENTS.name),
         run.company.opening(),
         _published(run, topics.NUMBER_NCV.name),
         run.company.number_status(),
@@ -221,6 +230,84 @@ def _differences(what: str, found: dict[Any, Any], expected: dict[Any, Any]) -> 
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+# The past
+
+
+def _made_again(run: Run) -> Iterator[str]:
+    """Each decision and each rated CDR is made again, byte for byte, from its event, what was published, and the
+    reference data, of which a simulation has one version."""
+    reference = run.company.reference()
+    for partition in range(run.partitions):
+        events = _events_by_id(run, partition)
+        calls = _calls(run, partition)
+        for record in run.broker.committed(topics.CALL_DECISIONS.name, partition):
+            decision = decode_decision(record.value or b"")
+            told = calls[decision.attempt_id][: decision.extension or 0]
+            try:
+                made = [*_decided_again(run, reference, decision, told, events[decision.attempt_id])]
+            except AssertionError as error:
+                yield f"decision {_short(record.value)}, made again: {error!r}"
+                continue
+            if record.value not in made:
+                yield f"decision {_short(record.value)} can't be made again"
+        for record in run.broker.committed(topics.RATED_CDRS.name, partition):
+            rated = _decode_rated(record.value or b"")
+            attempts = _only(CallAttempt, events[rated.attempt_id or ""]) if rated.no_attempt is not True else [None]
+            first = calls[rated.attempt_id or ""][:1]
+            bills = [
+                rate_again(run.company.settings, lambda _: reference, cdr, rated, attempt, *first)
+                for cdr in _only(Cdr, events[rated.cdr_id])
+                for attempt in attempts
+            ]
+            if record.value not in [encode(bill) for bill in bills if isinstance(bill, RatedCdr)]:
+                yield f"rated CDR {_short(record.value)} can't be made again"
+
+
+def _decided_again(
+    run: Run, reference: Reference, decision: CallDecision, told: list[CallDecision], events: list[Event]
+) -> Iterator[bytes]:
+    """The decision of each attempt, or request, of its id; of these, one content was accepted."""
+    settings = run.company.settings
+    for attempt in _only(CallAttempt, events):
+        if not decision.extension:
+            yield encode(decide_again(settings, lambda _: reference, attempt, decision))
+            continue
+        for request in _only(CallExtension, events):
+            yield encode(extend_again(settings, lambda _: reference, attempt, told, request, decision))
+
+
+def _only(kind: type[_E], events: list[Event]) -> list[_E]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def _events_by_id(run: Run, partition: int) -> dict[str, list[Event]]:
+    """What the partition's owners took in, by the id of its attempt or CDR; some of it was rejected."""
+    found: dict[str, list[Event]] = defaultdict(list)
+    for topic in (topics.CALL_ATTEMPTS.name, topics.CDRS.name):
+        for record in run.broker.committed(topic, partition):
+            if run.stream.homes[record.value] in (None, partition):
+                try:
+                    event = decode_event(record.value or b"")
+                except UNREADABLE:
+                    continue
+                if isinstance(event, CallAttempt | CallExtension | Cdr):
+                    found[event.cdr_id if isinstance(event, Cdr) else event.attempt_id].append(event)
+    return found
+
+
+def _calls(run: Run, partition: int) -> dict[str, list[CallDecision]]:
+    """The decisions of each call, that on its attempt first, without those that were only repeated."""
+    found: dict[str, list[CallDecision]] = defaultdict(list)
+    for record in run.broker.committed(topics.CALL_DECISIONS.name, partition):
+        decision = decode_decision(record.value or b"")
+        if decision.repeated is not True:
+            found[decision.attempt_id].append(decision)
+    return found
+
+
+_decode_rated = Decoder(RatedCdr).decode
 
 
 # Readers

@@ -57,7 +57,7 @@ def stream(company: Company, rng: Random, partitions: int) -> Stream:
             homes[line.value] = None if line.stays else _home(line.key, partitions)
             if line.malformed:
                 malformed.add(line.value)
-        stages.append(_arranged(scenarios.lines, rng, partitions))
+        stages.append(arranged(scenarios.lines, rng, partitions))
         end_us = start_us + _PERIOD_US
         start_us += _NEXT_PERIOD_US
     held_back = len(stages[-1]) // 8
@@ -71,7 +71,8 @@ def stream(company: Company, rng: Random, partitions: int) -> Stream:
     return Stream((*stages, calm), homes, frozenset(malformed))
 
 
-def _arranged(lines: list[Line], rng: Random, partitions: int) -> list[Sending]:
+def arranged(lines: list[Line], rng: Random, partitions: int) -> list[Sending]:
+    """The lines in the order in which they arrive: late, twice, on wrong partitions, by clocks that are wrong."""
     copies = [line._replace(due_us=line.due_us + rng.randrange(_LATE_US)) for line in lines if rng.random() < 0.15]
     lags = {topic.name: rng.choice((0, 0, 20, 300)) * SECOND_US for topic in topics.INPUTS}
     skews = {topic.name: rng.randrange(-30, 31) * SECOND_US for topic in topics.INPUTS}
