@@ -421,11 +421,11 @@ def must_own(who: Asker, lock: OfficeLock) -> None:
 
 
 def whom_to_ask(author: str, known: Colleague | None) -> str:
-    """Whom support asks why a lock was set (§2.2): its author, else the manager."""
+    """Whom support asks why a lock was set (§2.2): its author, else the manager. Ends the sentence "ask …"."""
     if known is None:
-        return f"{author}, who set it, is no user here: if he or she can't be found, ask your manager"
+        return f"{author}, who set it (and is no user here); else your manager"
     if not known.enabled:
-        return f"{known.full_name} ({author}), who set it, works here no more: ask your manager"
+        return f"your manager: {known.full_name} ({author}), who set it, works here no more"
     ways = "".join(f", {way}" for way in (known.phone, known.email) if way)
     return f"{known.full_name} ({author}{ways}), who set it; else your manager"
 

@@ -594,6 +594,9 @@ class _Lint:
 
         The words that both name are the fewest in which both hold, so the fewest others can win over them.
         """
+        service = price.scope.service or way.scope.service
+        if service is not None and service not in self._routed:
+            return False
         if not _meet(price, way) or not self._together(price, way):
             return False
         mine = [other for other in ways if other.terms.provider_id == way.terms.provider_id]
@@ -601,7 +604,6 @@ class _Lint:
             return True
         one, two = price.scope, way.scope
         at_us = max(self._at_us, one.from_us, two.from_us)
-        service = one.service or two.service
         for asked in self._routed if service is None else (service,):
             context = Context(asked, one.place or two.place, one.incoming_service or two.incoming_service)
             for moment_us in _moments(at_us, price.tariff, way.tariff):

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal, NamedTuple, Protocol
 
+import msgspec
 from msgspec import Meta, Struct
 
 from backoffice.access import Asker, missing
@@ -256,6 +257,22 @@ async def terms_of_upload(
         begin,
         end,
     )
+
+
+def check_list_id(price_list_id: str) -> None:
+    """Raises Unfit for what can't be a list's id."""
+    try:
+        msgspec.convert(price_list_id, Id)
+    except msgspec.ValidationError:
+        raise Unfit(
+            [FieldProblem("", f"{price_list_id[:80]!r} can't be an id: 1 to 64 characters of one line")]
+        ) from None
+
+
+def check_has_prices(version: Version) -> None:
+    """Raises InTheWay where there is nothing to look at."""
+    if version.state == "discarded":
+        raise InTheWay(f"version {version.key} was discarded, and its prices are gone")
 
 
 def must_work_on(kind: str, asker: Asker) -> None:

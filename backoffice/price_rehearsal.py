@@ -1,16 +1,20 @@
-"""Rehearsal of a price list: the calls of the last days, priced anew by the engine's own rating as if the version were in
-force, beside what they would cost by the tables in force now.
+"""Rehearsal of a price list: the calls of the last days, priced anew by the engine's own rating as if a version had
+been in force, beside what they would cost by the tables in force now.
 
 Calls keep the provider that carried them and the seconds that they lasted; what a call asked for (number, place,
-incoming service, moment) is that of its set-up, its account's plan and place are today's. Clients' behaviour is not
+incoming service, moment) is that of its set-up, its account's plan and place are today's. The version is taken as it
+will be on the day that it is meant for, whatever the dates in it say of the calls' own days. Clients' behaviour is not
 foretold: a dearer minute is as long as it was.
 """
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from engine.accounts import AccountState
 from engine.rating import Moments, moments, rate
@@ -19,7 +23,8 @@ from engine.refusals import Refusal
 from engine.settings import EngineSettings
 from schemas.events import Cdr
 from schemas.rated import RatedCdr
-from schemas.reference import PriceList
+from schemas.reference import PriceList, PriceRow
+from schemas.times import to_us
 
 TOP = 50
 """Destinations and clients that change most, and single calls, are told so far."""
@@ -207,7 +212,7 @@ class Rehearser:
             self._settings, reference, cdr, times, None, account, state, promised=reference
         )
         if isinstance(rated, Refusal):
-            return _Priced(0, 0, None, rated.code)
+            return _Priced(0, 0, None, rated.reason)
         side = rated.retail if self._retail else rated.wholesale
         return _Priced(
             0 if rated.retail is None else rated.retail.amount_micros,
@@ -284,6 +289,26 @@ def _top(groups: dict[str, Sums]) -> tuple[Group, ...]:
 
     found: Sequence[tuple[str, Sums]] = heapq.nlargest(TOP, groups.items(), key=weight)
     return tuple([Group(name, sums, sums.before_margin_micros, sums.after_margin_micros) for name, sums in found])
+
+
+def timeless(rows: Iterable[PriceRow], at_us: int) -> Iterator[PriceRow]:
+    """The rows that hold at a moment, without their dates; of two for the same calls the one that began later.
+
+    `rows` in order of their prefixes.
+    """
+    for _, same in groupby(rows, key=attrgetter("prefix")):
+        held: dict[tuple[object, ...], tuple[int, PriceRow]] = {}
+        for row in same:
+            from_us = 0 if row.valid_from is None else to_us(row.valid_from)
+            if from_us > at_us or (row.valid_to is not None and to_us(row.valid_to) <= at_us):
+                continue
+            key = (row.service, row.place, row.incoming_service, row.band_id, row.from_second)
+            if key not in held or held[key][0] <= from_us:
+                held[key] = (from_us, row)
+        for _, row in held.values():
+            yield (
+                row if row.valid_from is None and row.valid_to is None else replace(row, valid_from=None, valid_to=None)
+            )
 
 
 def plans_with(reference: Reference, price_list_id: str) -> list[str]:

@@ -19,15 +19,13 @@ from backoffice.access import (
     wait_seconds,
 )
 from backoffice.refusals import FieldProblem, InTheWay, NotAllowed, NotThere, Refusal, Unfit
+from backoffice.words import Reason
 
 LONGEST_KEY_DAYS = 366
 """A key that is never renewed is never looked at again."""
 
 MOST_SESSIONS = 20
 """Of one user at once; the oldest ends when there is one more."""
-
-Words = Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"\S", examples=["asked for by the client"])]
-"""Words for people: why something is done. The audit keeps them."""
 
 
 class User(NamedTuple):
@@ -91,13 +89,13 @@ class NewUser(Struct, frozen=True, forbid_unknown_fields=True):
     full_name: Annotated[str, Meta(min_length=1, max_length=200, examples=["Иванов Иван Иванович"])]
     email: Annotated[str, Meta(min_length=3, max_length=254, examples=["ivanov@example.org"])] | None = None
     phone: Annotated[str, Meta(min_length=1, max_length=40)] | None = None
-    reason: Words = "entered"
+    reason: Reason = "entered"
 
 
 class UserChange(Struct, frozen=True, forbid_unknown_fields=True):
     """What is to be different; what is left out stays."""
 
-    reason: Words
+    reason: Reason
     role: Role | None = None
     full_name: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     email: Annotated[str, Meta(min_length=3, max_length=254)] | None = None

@@ -1,8 +1,8 @@
 """Settings: `tollgate.toml`, overridden by environment variables `TOLLGATE_…`.
 
-Each table of the file is a struct: `[engine]`, `[kafka]`, `[database]`, `[http]`, `[metrics]`. A value that can't be used is told
-with the file or variable it came from, its key, and what to write instead; all of a table's at once. Secrets are never
-shown.
+Each table of the file is a struct: `[engine]`, `[kafka]`, `[database]`, `[http]`, `[metrics]`. A value that can't be
+used is told with the file or variable it came from, its key, and what to write instead; all of a table's at once.
+Secrets are never shown.
 """
 
 import ipaddress

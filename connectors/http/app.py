@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-from litestar import Litestar, Response
+from litestar import Litestar
 from litestar.datastructures import MutableScopeHeaders, State
-from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.handlers import BaseRouteHandler
 from litestar.types import Message, Scope
 
 from connectors.http import openapi
@@ -22,17 +22,18 @@ class Undeclared(Exception):
 def create_app(services: Services, *, handlers: Sequence[BaseRouteHandler] = ()) -> Litestar:
     """The API. `handlers`: more routes beside its own. Raises Undeclared for one that anyone could use by mistake."""
     door = Door(services)
-    routed = [*(handler for module in MODULES for handler in module.ROUTES), *handlers]
+    allowed: dict[str, str] = {}
     app = Litestar(
-        [*routed, *_options(routed)],
+        [*(handler for module in MODULES for handler in module.ROUTES), *handlers],
         openapi_config=None,
         exception_handlers={Exception: respond},
-        before_send=[_with_headers(security_headers(tls=services.http.secure_cookies))],
+        before_send=[_with_headers(security_headers(tls=services.http.secure_cookies), allowed)],
         state=State({"door": door, "services": services}),
         logging_config=None,
         debug=False,
     )
     app.state.routes = tuple(_declared(app))
+    allowed.update(_allowed(app.state.routes))
     app.state.openapi = openapi.document(app.state.routes, secure=services.http.secure_cookies)
     return app
 
@@ -62,28 +63,21 @@ def _declared(app: Litestar) -> Iterator[Route]:
             yield declared
 
 
-def _options(handlers: Sequence[BaseRouteHandler]) -> Iterator[HTTPRouteHandler]:
-    """Answers to OPTIONS: all methods of a path, also where they have functions of their own."""
+def _allowed(routes: Sequence[Route]) -> dict[str, str]:
+    """All methods of each path: Litestar itself knows only those of one of its functions."""
     methods: dict[str, set[str]] = {}
-    for handler in handlers:
-        for path in handler.paths:
-            methods.setdefault(path, {"OPTIONS"}).update(getattr(handler, "http_methods", ()))
-    for path, found in methods.items():
-        yield HTTPRouteHandler(path, http_method="OPTIONS", status_code=204)(_allowing(", ".join(sorted(found))))
+    for route in routes:
+        methods.setdefault(route.plain_path, {"OPTIONS"}).add(route.method)
+    return {path: ", ".join(sorted(found)) for path, found in methods.items()}
 
 
-def _allowing(methods: str) -> Callable[[], Awaitable[Response[None]]]:
-    async def options() -> Response[None]:
-        return Response(None, status_code=204, headers={"Allow": methods})
-
-    return options
-
-
-def _with_headers(added: Mapping[str, str]) -> Callable[[Message, Scope], Awaitable[None]]:
+def _with_headers(added: Mapping[str, str], allowed: Mapping[str, str]) -> Callable[[Message, Scope], Awaitable[None]]:
     async def before_send(message: Message, scope: Scope) -> None:
         if message["type"] == "http.response.start":
             headers = MutableScopeHeaders.from_message(message)
             for name, value in added.items():
                 headers.setdefault(name, value)
+            if scope.get("method") == "OPTIONS" and (methods := allowed.get(scope.get("path_template", ""))):
+                headers["Allow"] = methods
 
     return before_send

@@ -51,7 +51,8 @@ UNMASK = "unmask"
 ATTEMPTS = 5
 """How often a change is tried that others keep getting in the way of."""
 
-_SAFE = ("GET", "HEAD", "OPTIONS")
+LARGEST_NUMBER = 2**31 - 1
+"""In a path."""
 
 
 class Door:
@@ -86,7 +87,7 @@ class Door:
         _may(route, who)
         if who is not None and token is not None and route.changes:
             _whence(request, token)
-        if not all(_is_text(str(part)) for part in request.path_params.values()):
+        if not all(_can_be(part) for part in request.path_params.values()):
             raise Problem(404, "not-there", "there is nothing with such a name")
         pairs = reading.pairs_of(request)
         unmask = None
@@ -275,10 +276,12 @@ def respond(route: Route, answer: object, *, whole: bool) -> Response[Any]:
     return Response(encoded(answer, whole=whole), status_code=route.status, media_type=JSON)
 
 
-def _is_text(text: str) -> bool:
-    """Whether the record can keep it."""
+def _can_be(part: object) -> bool:
+    """Whether the record could have a thing of that name or number."""
+    if isinstance(part, int):
+        return 0 <= part <= LARGEST_NUMBER
     try:
-        return b"\0" not in text.encode()
+        return b"\0" not in str(part).encode()
     except UnicodeEncodeError:
         return False
 

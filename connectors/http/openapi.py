@@ -16,6 +16,11 @@ from connectors.http.problems import MEDIA_TYPE, ProblemDocument
 from connectors.http.reading import JSON, query_fields
 from connectors.http.route import PUBLIC, SIGNED_IN, Route
 
+_PART: dict[str, dict[str, Any]] = {
+    "int": {"type": "integer", "minimum": 0, "maximum": door.LARGEST_NUMBER},
+    "str": {"type": "string", "minLength": 1},
+}
+
 _REFERENCE = "#/components/schemas/{name}"
 
 _MEANINGS = {
@@ -42,7 +47,7 @@ def document(routes: Sequence[Route], *, secure: bool) -> dict[str, Any]:
     for route in routes:
         sent = next(found) if _is_schema(route.sent) else None
         answer = next(found) if _is_schema(route.answer) else None
-        paths.setdefault(_path(route), {})[route.method.lower()] = _operation(route, sent, answer)
+        paths.setdefault(route.plain_path, {})[route.method.lower()] = _operation(route, sent, answer)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -70,13 +75,6 @@ def document(routes: Sequence[Route], *, secure: bool) -> dict[str, Any]:
             },
         },
     }
-
-
-def _path(route: Route) -> str:
-    path = route.path
-    for part in route.parts:
-        path = path.replace(f"{{{part}:str}}", f"{{{part}}}")
-    return path
 
 
 def _is_schema(kind: Any) -> bool:
@@ -110,8 +108,9 @@ def _operation(route: Route, sent: Any, answer: Any) -> dict[str, Any]:
 
 
 def _parameters(route: Route) -> Iterator[dict[str, Any]]:
-    for part in route.parts:
-        yield {"name": part, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    for part, kind in route.parts.items():
+        schema: dict[str, Any] = dict(_PART[kind])
+        yield {"name": part, "in": "path", "required": True, "schema": schema}
     if route.asked is not None:
         for name, field in query_fields(route.asked).items():
             schema = msgspec.json.schema(field.kind)

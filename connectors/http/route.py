@@ -36,7 +36,7 @@ Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Once = Literal["optional", "required", "none"]
 Function = Callable[..., Awaitable[Any]]
 
-_PART = re.compile(r"\{([a-z_]+):[a-z]+\}")
+_PART = re.compile(r"\{(?P<name>[a-z_]+):(?P<kind>str|int)\}")
 
 ROUTE = "route"
 """Under what name a handler of Litestar's carries its Route."""
@@ -55,7 +55,8 @@ class Route:
     asked: type | None
     sent: type | None
     answer: Any
-    parts: tuple[str, ...]
+    parts: Mapping[str, Literal["str", "int"]]
+    """What the path names, and of which kind."""
     changes: bool
     """Whether it changes anything: then it runs in a transaction of its own."""
     once: Once
@@ -73,7 +74,11 @@ class Route:
     """Whether passwords are tried here: then few requests come from one address."""
     problems: tuple[int, ...]
     """Statuses beside those that all routes may answer."""
-    example: Any
+
+    @property
+    def plain_path(self) -> str:
+        """The path with its parts in braces, as OpenAPI writes it."""
+        return _PART.sub(r"{\g<name>}", self.path)
 
     @property
     def operation(self) -> str:
@@ -220,7 +225,7 @@ def _route(
     def registered(function: Function) -> HTTPRouteHandler:
         hints = get_type_hints(function, include_extras=True)
         names = list(inspect.signature(function).parameters)
-        parts = tuple(_PART.findall(path))
+        parts = dict(_PART.findall(path))
         if names[:1] != ["call"] or set(names) - {"call", "asked", "sent"} != set(parts):
             raise TypeError(
                 f"{function.__qualname__} takes (call{''.join(', ' + part for part in parts)}) and, where it needs "
@@ -249,7 +254,6 @@ def _route(
             parties=parties,
             login=login,
             problems=tuple(problems),
-            example=None,
         )
 
         async def handle(request: AnyRequest) -> Response[Any]:

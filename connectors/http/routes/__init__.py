@@ -2,6 +2,36 @@
 
 from types import ModuleType
 
-from connectors.http.routes import audit, calendar, keys, letters, locks, office, session, system, users
+from connectors.http.routes import (
+    audit,
+    calendar,
+    cdrs,
+    clients,
+    explain,
+    keys,
+    letters,
+    locks,
+    office,
+    prices,
+    session,
+    system,
+    tariffs,
+    users,
+)
 
-MODULES: tuple[ModuleType, ...] = (system, session, users, keys, audit, calendar, letters, office, locks)
+MODULES: tuple[ModuleType, ...] = (
+    system,
+    session,
+    users,
+    keys,
+    audit,
+    calendar,
+    letters,
+    office,
+    clients,
+    cdrs,
+    locks,
+    tariffs,
+    prices,
+    explain,
+)

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from backoffice.refusals import FieldProblem, InTheWay, Unfit
-from backoffice.users import Words
-from backoffice.words import Day
+from backoffice.words import Day, Reason
 from connectors.http.call import Call
 from connectors.http.reading import day_of
 from connectors.http.route import get, put
@@ -49,7 +48,7 @@ class NewCalendar(Struct, frozen=True, forbid_unknown_fields=True):
     since: Day
     until: Day
     days: Annotated[tuple[CalendarDay, ...], Meta(max_length=MOST_DAYS)]
-    reason: Words = "loaded"
+    reason: Reason = "loaded"
 
 
 class Clock(Struct, frozen=True):
@@ -66,7 +65,7 @@ class Clock(Struct, frozen=True):
 class ClockSetting(Struct, frozen=True, forbid_unknown_fields=True):
     """What time it is to be for the office. `at` null: the real time again."""
 
-    reason: Words
+    reason: Reason
     at: Moment | None = None
     running: bool = True
     """Whether it goes on from there, or stands still."""

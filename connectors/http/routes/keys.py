@@ -4,7 +4,8 @@ from msgspec import Struct
 
 from backoffice import users as rules
 from backoffice.refusals import NotThere
-from backoffice.users import Key, NewKeyAsked, Words
+from backoffice.users import Key, NewKeyAsked
+from backoffice.words import Reason
 from connectors import tokens
 from connectors.http.call import Call
 from connectors.http.paging import After, Limit, Page, cursor, page, place_of
@@ -52,7 +53,7 @@ class KeysAsked(Struct, frozen=True):
 class Revoking(Struct, frozen=True, forbid_unknown_fields=True):
     """Why a key is to count no more."""
 
-    reason: Words
+    reason: Reason
 
 
 @get("/api/keys", requires="keys.own", summary="API keys, one's own or everyone's")

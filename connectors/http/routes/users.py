@@ -8,7 +8,8 @@ from msgspec import Meta, Struct
 from backoffice import users as rules
 from backoffice.access import PERMISSIONS, ROLES, Role
 from backoffice.refusals import NotThere
-from backoffice.users import NewUser, User, UserChange, Words
+from backoffice.users import NewUser, User, UserChange
+from backoffice.words import Reason
 from connectors import tokens
 from connectors.http.call import Call
 from connectors.http.paging import After, Limit, Page, cursor, page, place_of
@@ -53,7 +54,7 @@ class UsersAsked(Struct, frozen=True):
 class TokenAsked(Struct, frozen=True, forbid_unknown_fields=True):
     """Why another token is issued."""
 
-    reason: Words
+    reason: Reason
 
 
 class RoleCard(Struct, frozen=True):

@@ -17,14 +17,12 @@ WITH asked AS (
     JOIN facts.decisions d ON d.attempt_id = asked.attempt_id AND d.at = asked.at AND d.extension = 0 AND d.copy = 0
     WHERE d.allow AND NOT d.emergency AND d.at >= $6 AND d.at < $7
 ), called AS (
-    SELECT decided.account_id, decided.ways, cdr.provider_id, coalesce(cdr.seconds, 0) AS seconds,
-           coalesce(cdr.retail, 0) AS retail, coalesce(cdr.wholesale, 0) AS wholesale
-    FROM decided LEFT JOIN LATERAL (
-        SELECT max(c.provider_id) AS provider_id, sum(c.billable_seconds) AS seconds, sum(c.retail_micros) AS retail,
-               sum(c.wholesale_micros) AS wholesale
-        FROM facts.rated_cdrs c
-        WHERE c.attempt_id = decided.attempt_id AND c.copy = 0 AND c.ended_at >= $6
-    ) cdr ON true
+    SELECT decided.account_id, decided.ways, max(c.provider_id) AS provider_id,
+           coalesce(sum(c.billable_seconds), 0) AS seconds, coalesce(sum(c.retail_micros), 0) AS retail,
+           coalesce(sum(c.wholesale_micros), 0) AS wholesale
+    FROM decided
+    LEFT JOIN facts.rated_cdrs c ON c.attempt_id = decided.attempt_id AND c.copy = 0 AND c.ended_at >= $6
+    GROUP BY decided.attempt_id, decided.account_id, decided.ways
 ), judged AS (
     SELECT account_id, seconds, retail, wholesale,
            $5::text IS NULL OR ways = ARRAY[$5::text] AS stopped,

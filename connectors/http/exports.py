@@ -1,0 +1,30 @@
+"""Lists as files to keep: CSV or XLSX, streamed, with the list's own filters."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Literal
+
+from litestar.response import Stream
+from msgspec import Meta
+
+from connectors.files.table_export import CSV_TYPE, MOST_XLSX_ROWS, XLSX_TYPE, Rows, csv_pieces, xlsx_pieces
+
+FileFormat = Literal["csv", "xlsx"]
+ExportLimit = Annotated[int, Meta(ge=1, le=MOST_XLSX_ROWS - 1, description="How many rows at most.")]
+PRODUCES = (CSV_TYPE, XLSX_TYPE)
+
+DEFAULT_ROWS = 100_000
+
+
+def file_of(name: str, kind: FileFormat, header: Sequence[str], rows: Rows) -> Stream:
+    """The answer with the file `name` in ASCII, without its ending."""
+    pieces: AsyncIterator[bytes] = csv_pieces(header, rows) if kind == "csv" else xlsx_pieces(name, header, rows)
+    return Stream(
+        pieces,
+        media_type=CSV_TYPE if kind == "csv" else XLSX_TYPE,
+        headers={"Content-Disposition": f'attachment; filename="{name}.{kind}"'},
+    )
+
+
+def roubles(micros: int | None) -> float | None:
+    """Money for a spreadsheet's cell: whole micro-units up to a billion come out exactly as they are typed."""
+    return None if micros is None else micros / 1_000_000

@@ -1,0 +1,246 @@
+"""CDR search (§2.5): finished calls by service, period, account and dialled number, current ones and the archive."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from litestar import Response
+from msgspec import Struct
+
+from backoffice.access import masked_number
+from backoffice.clients import CURRENT_SECONDS, service_code, without_calls
+from backoffice.refusals import NotThere
+from backoffice.words import Digits, Id, Moment
+from connectors.files.table_export import Cell
+from connectors.http.call import Call
+from connectors.http.exports import DEFAULT_ROWS, PRODUCES, ExportLimit, FileFormat, file_of, roubles
+from connectors.http.paging import After, Limit, cursor, page, place_of
+from connectors.http.parties import Party, party
+from connectors.http.problems import ErrorAt, unfit
+from connectors.http.reading import moment_of
+from connectors.http.route import get
+from connectors.postgres.moments import to_moment, to_optional_text
+from connectors.postgres.queries import sql
+from schemas.events import Service
+from schemas.times import EARLIEST_US, LATEST_US, from_datetime, to_datetime
+
+Part = Literal["current", "archive"]
+
+_BEGINNING, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+_PIECE = 1_000
+_Place = tuple[datetime, str, int]
+_FIRST: _Place = (_END, "", 0)
+
+
+class CdrsAsked(Struct, frozen=True):
+    """Which calls; all conditions together. The service must be said: `CALLS_REC` and `CALLS_REC_UNLIM` are two."""
+
+    service: Service
+    part: Part | None = None
+    """`current`: ended less than 60 minutes ago; `archive`: the others; both if left out."""
+    account_id: Id | None = None
+    called: Digits | None = None
+    since: Moment | None = None
+    """Calls that ended then or later."""
+    until: Moment | None = None
+    """… and before that."""
+    after: After | None = None
+    limit: Limit = 100
+
+
+class CdrsExported(Struct, frozen=True):
+    """As in the search; a list of more than `limit` rows is refused rather than cut."""
+
+    service: Service
+    part: Part | None = None
+    account_id: Id | None = None
+    called: Digits | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    file: FileFormat = "csv"
+    limit: ExportLimit = DEFAULT_ROWS
+
+
+class CdrRow(Struct, frozen=True):
+    """A finished call and what it cost."""
+
+    cdr_id: str
+    attempt_id: str | None
+    account_id: str | None
+    service: str
+    service_code: str
+    caller: Party | None
+    called: Party
+    started_at: str
+    answered_at: str | None
+    ended_at: str
+    billable_seconds: int
+    retail_micros: int | None
+    wholesale_micros: int | None
+    margin_micros: int | None
+    provider_id: str | None
+    place: str | None
+    cause: str | None
+    late: bool
+    no_attempt: bool
+    denied: bool
+    emergency: bool
+    charged_again: bool
+    """The same CDR came and was charged before."""
+
+
+class CdrList(Struct, frozen=True):
+    """Some of the calls, those that ended last first. `next`: as in all lists.
+
+    `connected`: services of the account now, null where no account was asked for. `empty_because`: what it means that
+    nothing was found, where that is known.
+    """
+
+    items: tuple[CdrRow, ...]
+    next: str | None
+    connected: tuple[str, ...] | None
+    empty_because: str | None
+
+
+@get("/api/cdrs", requires="calls.see", summary="Finished calls (§2.5)", parties=True, problems=(404,))
+async def cdrs(call: Call, asked: CdrsAsked) -> CdrList:
+    connected = await _connected(call, asked.account_id)
+    place = place_of(asked.after, int, str, int)
+    begin = _FIRST if place is None else (to_datetime(min(max(place[0], EARLIEST_US), LATEST_US)), place[1], place[2])
+    rows = await _rows(call, asked, begin, asked.limit + 1)
+    found = page(
+        rows,
+        asked.limit,
+        _shown,
+        lambda row: cursor(from_datetime(row["ended_at"]), row["cdr_id"], row["copy"]),
+    )
+    nothing = not found.items and place is None
+    why = without_calls(asked.service, connected) if nothing else None
+    return CdrList(found.items, found.next, connected, why)
+
+
+@get(
+    "/api/cdrs/export",
+    requires="calls.see",
+    summary="Finished calls as a file (§2.5)",
+    produces=PRODUCES,
+    problems=(404,),
+)
+async def export_cdrs(call: Call, asked: CdrsExported) -> Response[Any]:
+    await _connected(call, asked.account_id)
+    # One row beyond the limit: a list that is cut unseen would be believed.
+    last: _Place | None = _FIRST
+    left = asked.limit + 1
+    while last is not None and left > 0:
+        rows = await _rows(call, asked, last, min(left, 50_000))
+        left -= len(rows)
+        last = _end_of(rows) if len(rows) == 50_000 else None
+    if left <= 0:
+        raise unfit(ErrorAt(f"there are more than {asked.limit} rows: ask for a shorter period", parameter="limit"))
+    whole = call.asker.may("parties.see")
+
+    async def pieces() -> AsyncIterator[Sequence[Sequence[Cell]]]:
+        place: _Place | None = _FIRST
+        while place is not None:
+            rows = await _rows(call, asked, place, _PIECE)
+            yield [_line(row, whole=whole) for row in rows]
+            place = _end_of(rows) if len(rows) == _PIECE else None
+
+    return file_of("cdrs", asked.file, _HEADER, pieces())
+
+
+async def _connected(call: Call, account_id: str | None) -> tuple[str, ...] | None:
+    if account_id is None:
+        return None
+    if not await call.pool.fetchval("SELECT EXISTS (SELECT FROM office.accounts WHERE account_id = $1)", account_id):
+        raise NotThere("account", account_id)
+    rows = await call.pool.fetch(sql("cdrs/connected"), account_id)
+    return tuple(row["service"] for row in rows)
+
+
+async def _rows(call: Call, asked: CdrsAsked | CdrsExported, place: _Place, limit: int) -> list[Any]:
+    since = moment_of(asked.since, "since") or _BEGINNING
+    until = moment_of(asked.until, "until") or _END
+    border = call.now - timedelta(seconds=CURRENT_SECONDS)
+    if asked.part == "current":
+        # What ended exactly 60 minutes ago is in the archive.
+        since = max(since, border + timedelta(microseconds=1))
+    elif asked.part == "archive":
+        until = min(until, border + timedelta(microseconds=1))
+    own = [value for value in (asked.account_id, asked.called) if value is not None]
+    names = [name for name, value in (("account", asked.account_id), ("called", asked.called)) if value is not None]
+    query = sql(f"cdrs/by_{'_and_'.join(names) or 'service'}")
+    rows: list[Any] = await call.pool.fetch(query, asked.service, *own, since, until, *place, limit)
+    return rows
+
+
+def _end_of(rows: Sequence[Any]) -> _Place:
+    return rows[-1]["ended_at"], rows[-1]["cdr_id"], rows[-1]["copy"]
+
+
+def _shown(row: Any) -> CdrRow:
+    return CdrRow(
+        row["cdr_id"],
+        row["attempt_id"],
+        row["account_id"],
+        row["service"],
+        service_code(row["service"]),
+        party(row["caller"]),
+        Party(row["called"]),
+        to_moment(row["started_at"]),
+        to_optional_text(row["answered_at"]),
+        to_moment(row["ended_at"]),
+        row["billable_seconds"],
+        row["retail_micros"],
+        row["wholesale_micros"],
+        row["margin_micros"],
+        row["provider_id"],
+        row["place"],
+        row["cause"],
+        row["late"],
+        row["no_attempt"],
+        row["denied"],
+        row["emergency"],
+        row["copy"] > 0,
+    )
+
+
+_HEADER = (
+    "cdr_id",
+    "account_id",
+    "service",
+    "caller",
+    "called",
+    "started_at",
+    "answered_at",
+    "ended_at",
+    "billable_seconds",
+    "retail",
+    "wholesale",
+    "provider_id",
+    "cause",
+)
+
+
+def _line(row: Any, *, whole: bool) -> tuple[Cell, ...]:
+    def seen(digits: str | None) -> str | None:
+        return digits if whole or digits is None else masked_number(digits)
+
+    return (
+        row["cdr_id"],
+        row["account_id"],
+        service_code(row["service"]),
+        seen(row["caller"]),
+        seen(row["called"]),
+        to_moment(row["started_at"]),
+        to_optional_text(row["answered_at"]),
+        to_moment(row["ended_at"]),
+        row["billable_seconds"],
+        roubles(row["retail_micros"]),
+        roubles(row["wholesale_micros"]),
+        row["provider_id"],
+        row["cause"],
+    )
+
+
+ROUTES = (cdrs, export_cdrs)
