@@ -295,6 +295,32 @@ class ReferencePublisher:
             self._check_there(PROVIDER, price_list.provider_id, f"price list {price_list.price_list_id!r}", {})
         return await self._publish({}, [(price_list, list(rows))], lead_seconds=lead_seconds)
 
+    async def publish_change(
+        self,
+        records: Iterable[Publishable],
+        *,
+        gone: Iterable[tuple[str, str]] = (),
+        lists: Sequence[tuple[PriceList, Sequence[PriceRow]]] = (),
+    ) -> Report:
+        """Publishes all of a change as one version: records, kinds and ids of what is gone, whole price lists.
+
+        Raises Unpublishable when a record names what is not there and does not come with it either.
+        """
+        wanted: dict[str, dict[str, Any]] = {PRICE_LIST: {}}
+        for record in records:
+            kind, name = kind_and_name(record)
+            wanted.setdefault(kind, {})[name] = record
+        for kind, name in gone:
+            assert kind != ACCOUNT, "an account is closed, never removed"
+            wanted.setdefault(kind, {})[name] = AccountDiscounts(name, ()) if kind == DISCOUNTS else None
+        coming = {price_list.price_list_id: price_list for price_list, _ in lists}
+        named = {**wanted, PRICE_LIST: {**wanted[PRICE_LIST], **coming}}
+        self._check_names({kind: {n: r for n, r in of.items() if r is not None} for kind, of in named.items()})
+        for price_list in coming.values():
+            if price_list.kind == "wholesale":
+                self._check_there(PROVIDER, price_list.provider_id, f"price list {price_list.price_list_id!r}", named)
+        return await self._publish({kind: _Wanted(of, whole=False) for kind, of in wanted.items()}, lists)
+
     def _check_names(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
         for account in wanted.get(ACCOUNT, {}).values():
             self._check_there(TARIFF_PLAN, account.tariff_plan_id, f"account {account.account_id!r}", wanted)
@@ -327,11 +353,16 @@ class ReferencePublisher:
         kinds = dict.fromkeys(KINDS, Counts())
         records: dict[bytes, bytes | None] = {}
         for kind, (of, whole) in wanted.items():
+            if kind == PRICE_LIST:
+                continue
             texts = {name: None if record is None else encode(record) for name, record in of.items()}
             kinds[kind] = self._compare(kind, texts, version, records, whole=whole)
         packed: list[tuple[PriceListEdition, dict[str, bytes]]] = await self._aside(partial(_packed, lists))
         editions = {edition.price_list.price_list_id: edition for edition, _ in packed}
         texts = {name: encode(edition) for name, edition in editions.items()}
+        if PRICE_LIST in wanted:
+            # Of lists the wanted are those that go; the others come with their prices.
+            texts = {**dict.fromkeys(wanted[PRICE_LIST].records), **texts}
         kinds[PRICE_LIST] = self._compare(PRICE_LIST, texts, version, records, whole=whole_lists)
         changed = {
             name: edition for name, edition in editions.items() if key_bytes(PRICE_LIST, name, version) in records
