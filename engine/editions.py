@@ -84,7 +84,7 @@ class TableBuilder:
         # The lists that come, and those whose prices are made anew because a band of theirs changes.
         self._changed = list(self._lists)
         for list_id, names in self._used.items():
-            if list_id in self._editions and list_id not in self._lists and names & self._bands.keys():
+            if list_id in self._editions and list_id not in self._lists and not names.isdisjoint(self._bands):
                 self._changed.append(list_id)
 
     @property
@@ -173,7 +173,7 @@ class TableBuilder:
             old is None
             or new is None
             or old.price_list != new.price_list
-            or bool(self._used.get(list_id, frozenset()) & self._bands.keys())
+            or not self._used.get(list_id, frozenset()).isdisjoint(self._bands)
         )
         if whole and new is not None:
             used.clear()

@@ -70,8 +70,8 @@ def test_only_the_engine_writes_what_the_engine_publishes() -> None:
         assert process.transactions == (name == "engine")
 
 
-def test_nobody_else_reads_the_engines_state() -> None:
-    assert [name for name, process in PROCESSES.items() if topics.ENGINE_STATE in process.reads] == ["engine"]
+def test_nobody_but_the_engine_and_who_checks_its_books_reads_its_state() -> None:
+    assert [name for name, process in PROCESSES.items() if topics.ENGINE_STATE in process.reads] == ["engine", "audit"]
 
 
 def test_every_topic_is_written_and_read_by_somebody() -> None:

@@ -270,6 +270,23 @@ def test_whoever_gets_at_the_audit_all_the_same_is_found_out(
 # -- the outbox -------------------------------------------------------------------------------------------------------
 
 
+def test_the_outbox_numbers_in_the_order_of_the_commits_by_itself(database: TestedDatabase) -> None:
+    insert = "INSERT INTO plumbing.outbox (change_id, at, author, kind, key) VALUES (1, now(), 'x', 'lock', $1)"
+
+    async def story(found: Database) -> None:
+        async with found.pool.acquire() as one, found.pool.acquire() as other:
+            first = one.transaction()
+            await first.start()
+            await one.execute(insert, "first")
+            later = asyncio.create_task(other.execute(insert, "second"))
+            await writers_waiting(found, 1)
+            await first.commit()
+            await later
+        assert await rows(found, "SELECT seq, key FROM plumbing.outbox ORDER BY seq") == [(1, "first"), (2, "second")]
+
+    database.run(story)
+
+
 def test_the_relay_marks_a_row_as_published_once_and_changes_nothing_else(database: TestedDatabase) -> None:
     mark = "UPDATE plumbing.outbox SET reference_version = 7, published_at = now() WHERE seq = 1"
 
@@ -386,6 +403,24 @@ def test_a_line_that_is_cut_at_the_commit_leaves_the_outcome_unknown(database: T
             return bool(await found.pool.fetchval("SELECT count(*) FROM plumbing.audit"))
 
         await holds(found, committed)
+        assert await rows(found, "SELECT a.seq, o.seq FROM plumbing.audit a, plumbing.outbox o") == [(1, 1)]
+
+    asyncio.run(story())
+    database.run(there)
+
+
+def test_a_line_that_is_cut_behind_the_commit_takes_nothing_back(database: TestedDatabase, folder: Path) -> None:
+    async def one(found: Database) -> None:
+        async with changing(found) as tx:
+            await audited(tx)
+
+    async def story() -> None:
+        # The pool's words when a connection comes back to it.
+        word = b"pg_advisory_unlock_all"
+        async with cut_at(word, database, folder) as settings, open_database(settings, role=APP) as found:
+            await one(found)
+
+    async def there(found: Database) -> None:
         assert await rows(found, "SELECT a.seq, o.seq FROM plumbing.audit a, plumbing.outbox o") == [(1, 1)]
 
     asyncio.run(story())

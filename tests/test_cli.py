@@ -134,6 +134,8 @@ def test_the_summary_as_json_agrees_with_the_files() -> None:
     assert found["cost_micros"] == sum(record["wholesale"]["amount_micros"] for record in rated if record["wholesale"])
     assert found["margin_micros"] == found["revenue_micros"] - found["cost_micros"]
     assert sum(found["rejected"].values()) == len(records("rejected-events.jsonl"))
+    assert sum(found["movements"].values()) == len(records("account-movements.jsonl"))
+    assert found["movements"]["opening"] == len(records("account-balances.jsonl"))
     assert found["notices"] == len(records("notices.jsonl"))
 
 
@@ -407,7 +409,10 @@ def test_plan_place_and_incoming_service_count() -> None:
     assert other_plan["would_be_rated"] is True
     assert retail_of(petersburg, "megafon") == 1_500_000
     assert retail_of(moscow, "megafon") == 1_200_000
-    assert [one["provider_id"] for one in moscow["providers"]] == ["megafon", "beeline"]  # the cheaper first
+    # With the incoming service that is preset ПДГИ providers are shown, without it all: the cheaper first.
+    assert [one["provider_id"] for one in moscow["providers"]] == ["megafon"]
+    assert moscow["not_shown"] == ["beeline"]
+    assert [one["provider_id"] for one in any_incoming["providers"]] == ["megafon", "beeline"]
     assert any_incoming["incoming_service"] is None
 
 

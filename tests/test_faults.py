@@ -7,16 +7,24 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import cycle
 from pathlib import Path
+from random import Random
+from time import monotonic
 
 import msgspec
 import pytest
 
+from connectors.broker import Ambiguous, Message, TopicPartition
+from connectors.kafka.broker import KafkaBroker
+from connectors.kafka.producer import MAX_BATCH_BYTES, KafkaProducer
 from schemas import topics
 from tests.faults.arena import Arena, Ground
 from tests.faults.checker import Evidence, check
 from tests.faults.disk import small_disk
 from tests.faults.faults import (
+    cut_a_worker_off,
+    fall_silent,
     fill_the_disk,
     freeze_the_broker,
     harm_a_commit,
@@ -27,10 +35,12 @@ from tests.faults.faults import (
     storm,
     zombie,
 )
-from tests.faults.fleet import until
+from tests.faults.fleet import DEADLINE_SECONDS, WorkerProcess, until
+from tests.faults.hanging import abort, hanging, leave_hanging
 from tests.faults.points import POINTS
 from tests.faults.reader import POSITION_KEY, Line, Place, position_in
-from tests.faults.tcp_proxy import HARMS
+from tests.faults.tcp_proxy import HARMS, WAYS, Proxy
+from tests.kafka_broker import create_topics, new_prefix
 
 RECORDS_PER_SECOND = 200.0
 LONGER_THAN_A_COMMIT_MAY_TAKE = 1.5
@@ -138,6 +148,193 @@ def test_a_broker_whose_disk_was_full_goes_on_when_there_is_room(tmp_path: Path)
             ground.stop()
 
 
+# -- connections that fall silent -------------------------------------------------------------------------------------
+
+STEP_SECONDS = 2.0
+PARTITIONS = 16
+HERE = "worker-here"
+"""This process, by a name that the proxy does harm to."""
+
+
+def test_a_connection_that_falls_silent_for_good_is_given_up_whatever_was_asked(ground: Ground, tmp_path: Path) -> None:
+    requests = ("produce", "fetch", "metadata", "heartbeat", "end txn", "offsets")
+
+    async def harm(arena: Arena) -> None:
+        await asyncio.gather(
+            *(fall_silent(arena, request, way) for request, way in zip(requests, cycle(WAYS), strict=False))
+        )
+        await cut_a_worker_off(arena)
+
+    arena = survive(ground, tmp_path, 9, harm)
+
+    assert sum(number for what, number in arena.happened.items() if what.startswith("silent")) == len(requests)
+
+
+@asynccontextmanager
+async def connected(ground: Ground) -> AsyncIterator[tuple[KafkaBroker, Proxy]]:
+    """A client of this process, and the proxy that it comes through. It has a topic "out"."""
+    prefix, step_ms = new_prefix(), int(STEP_SECONDS * 1000)
+    async with Proxy(ground.listening, ground.kafka.port, Random(1), STEP_SECONDS) as proxy:
+        broker = KafkaBroker(
+            {"bootstrap_servers": ground.bootstrap, "client_id": HERE, "request_timeout_ms": step_ms},
+            prefix=prefix,
+            step_timeout_ms=step_ms,
+            commit_deadline_ms=step_ms // 4,
+        )
+        await create_topics(ground.bootstrap, {f"{prefix}out": PARTITIONS})
+        await broker.start()
+        try:
+            yield broker, proxy
+        finally:
+            await broker.close()
+
+
+async def open_transactions(broker: KafkaBroker) -> list[KafkaProducer]:
+    """One for each partition."""
+    producers = [await broker.producer(f"{new_prefix()}{partition}") for partition in range(PARTITIONS)]
+    for producer in producers:
+        await producer.begin()
+    return producers
+
+
+def test_every_partition_of_a_worker_that_hears_nothing_is_let_go_in_time(ground: Ground) -> None:
+    async def play() -> tuple[list[object], float]:
+        async with connected(ground) as (broker, proxy):
+            producers = await open_transactions(broker)
+            proxy.cut_off.add(HERE)
+            started = monotonic()
+            writes = [
+                producer.send("out", partition, [Message(b"key", b"value", 0)])
+                for partition, producer in enumerate(producers)
+            ]
+            outcomes = await asyncio.gather(*map(awaited, writes), return_exceptions=True)
+            return outcomes, monotonic() - started
+
+    outcomes, seconds = asyncio.run(play())
+
+    assert [type(outcome) for outcome in outcomes if not isinstance(outcome, Ambiguous)] == []
+    # Each waits for a connection as long as all before it: one after the other they would take four steps.
+    assert seconds < 3 * STEP_SECONDS
+
+
+async def awaited(write: Awaitable[None]) -> None:
+    await write
+
+
+@pytest.mark.parametrize("request_name", ["fetch", "list offsets"])
+def test_a_reader_that_follows_a_topic_goes_on_when_its_connection_falls_silent(
+    ground: Ground, request_name: str
+) -> None:
+    async def play() -> None:
+        async with connected(ground) as (broker, proxy):
+            batches = broker.follow(TopicPartition("out", 0))
+            assert await anext(batches) == ()
+            proxy.silence(request_name, "both ways")
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while not proxy.happened[f"silent both ways at {request_name}"] or proxy.silent:
+                    assert await anext(batches) == ()
+            await batches.aclose()
+
+    asyncio.run(play())
+
+
+def test_a_process_leaves_though_nobody_takes_what_it_has_written(ground: Ground) -> None:
+    async def play() -> None:
+        async with connected(ground) as (broker, proxy):
+            producers = await open_transactions(broker)
+            proxy.turn_deaf()
+            # More than the system takes in between two processes.
+            large = Message(b"key", bytes(MAX_BATCH_BYTES // 2), 0)
+            producer = producers[0]
+            writes = [producer.send("out", partition, [large] * 2) for partition in range(PARTITIONS)]
+            writing = asyncio.ensure_future(awaited(writes[0]))
+            await until(lambda: unsent_bytes(broker) > 0, "it piles up")
+            writing.cancel()
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await broker.close()
+
+    asyncio.run(play())
+
+
+def unsent_bytes(broker: KafkaBroker) -> int:
+    connections = broker._connection._conns.values()
+    return sum(
+        connection._writer.transport.get_write_buffer_size()
+        for connection in connections
+        if connection._writer is not None
+    )
+
+
+# -- a transaction whose end a broker has lost ------------------------------------------------------------------------
+
+
+async def worked_off_and_alone(arena: Arena) -> None:
+    """Something has been worked off, and nobody is at work any more."""
+    worker = await arena.fleet.start()
+    await arena.traffic.send_period()
+    await arena.worked_off()
+    worker.leave()
+    await worker.ended()
+
+
+async def last_decision_hangs(arena: Arena) -> None:
+    """A decision is written once more by a transaction that is aborted: the changelog hears of that, the decisions do
+    not."""
+    decision = arena.watcher.seen[Place(topics.CALL_DECISIONS.name, 0)][-1]
+    assert decision.value is not None
+    await leave_hanging(
+        arena,
+        0,
+        lost={topics.CALL_DECISIONS.name: (decision.key, decision.value)},
+        known={topics.ENGINE_STATE.name: (b"x", b"aborted")},
+    )
+
+
+def test_a_partition_in_which_a_transaction_hangs_waits_for_the_operator_and_loses_nothing(
+    ground: Ground, tmp_path: Path
+) -> None:
+    async def play() -> None:
+        arena = Arena(ground, 8, tmp_path, partitions=2)
+        async with arena.open():
+            await worked_off_and_alone(arena)
+            await last_decision_hangs(arena)
+            await arena.traffic.send_period()
+            worker = await arena.fleet.start()
+            await until(lambda: 1 in worker.since(0, "committed"), "it works on the other partition")
+            log = tmp_path / f"{worker.name}.log"
+            complaint = (
+                "partition 0 can't be taken yet: a transaction of "
+                f"{arena.group}.0 was never ended in {topics.CALL_DECISIONS.name}-0: a broker lost its end"
+            )
+            await until(lambda: log.read_text().count(complaint) >= 2, "it says what it waits for, and tries again")
+            assert await waiting_for(worker) == [
+                "partitions: 1 are worked on, others are still to be assigned or restored"
+            ]
+            assert set(worker.since(0, "taken")) == {1}
+
+            found = await hanging(arena, topics.CALL_DECISIONS.name, 0)
+            assert found is not None
+            assert await hanging(arena, topics.ENGINE_STATE.name, 0) is None
+            await abort(arena, found)
+
+            await until(lambda: 0 in worker.since(0, "taken"), "it goes on by itself")
+            while await waiting_for(worker):
+                pass
+            findings = await arena.verdict()
+            assert not findings, "\n  ".join([f"see {tmp_path}", *findings])
+
+    asyncio.run(play())
+
+
+async def waiting_for(worker: WorkerProcess) -> list[str]:
+    """What it says that it waits for when it is asked now."""
+    mark = len(worker.said)
+    worker.tell("ready")
+    await until(lambda: worker.since(mark, "waiting_for"), "it answers")
+    answer: list[str] = worker.since(mark, "waiting_for")[0]
+    return answer
+
+
 # -- the pattern with a piece missing ---------------------------------------------------------------------------------
 
 
@@ -182,6 +379,13 @@ async def a_batch_is_slower_than_the_commit(arena: Arena) -> None:
     await arena.traffic.send_period()
 
 
+async def a_transaction_hangs(arena: Arena) -> None:
+    """What was aborted counts with the next commit."""
+    await worked_off_and_alone(arena)
+    await last_decision_hangs(arena)
+    await arena.traffic.send_period()
+
+
 SITUATIONS = {
     "no fence": (
         a_zombie_commits_after_its_partition_was_taken,
@@ -191,6 +395,7 @@ SITUATIONS = {
         a_zombie_commits_between_assignment_and_fence,
         r"first decisions instead of 1|rejected 2 times|answered 2 times|the position of .* goes back",
     ),
+    "no look": (a_transaction_hangs, r"first decisions instead of 1|answered 2 times"),
     "no seek": (a_commit_is_lost, r"neither (decided|rated) nor rejected|answered \d times"),
     "no await": (a_batch_is_slower_than_the_commit, r"neither (decided|rated) nor rejected|closes at|replayed"),
 }
@@ -252,6 +457,7 @@ def test_good_books_are_good(evidence: Evidence) -> None:
     [
         (topics.CALL_DECISIONS.name, r"neither decided nor rejected|answered \d times|decisions instead|numbered"),
         (topics.RATED_CDRS.name, r"cdr .*: neither rated nor rejected"),
+        (topics.ACCOUNT_MOVEMENTS.name, r"command .*: 0 movements instead of 1|0 openings among"),
         (topics.REJECTED_EVENTS.name, r"neither|rejected 0 times|not rejected|answered"),
         (topics.CALL_ATTEMPTS.name, r"was acknowledged \d times and is there \d times"),
     ],
@@ -270,6 +476,7 @@ def test_a_record_that_is_missing_is_noticed(evidence: Evidence, topic: str, not
     [
         (topics.CALL_DECISIONS.name, r"first decisions instead of 1|answered \d times|numbered"),
         (topics.RATED_CDRS.name, r"cdr .*: rated 2 times"),
+        (topics.ACCOUNT_MOVEMENTS.name, r"command .*: 2 movements instead of 1|2 openings among"),
         (topics.REJECTED_EVENTS.name, r"rejected 2 times"),
         (topics.CDRS.name, r"was acknowledged \d times and is there \d times"),
     ],

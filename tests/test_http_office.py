@@ -3,7 +3,6 @@ could not take is refused."""
 
 from typing import Any
 
-import pytest
 from api import APP, GENEROUS, Api, api_on
 from api_samples import prepare, publish_list
 from msgspec.structs import replace
@@ -112,12 +111,12 @@ def test_an_account_is_opened_with_what_it_begins_with_and_the_engine_is_told(da
     told(database, story)
 
 
-@pytest.mark.parametrize("changed", [{"opening_balance_micros": 1}, {"currency": "USD"}, {"opening_status": "blocked"}])
-def test_what_an_account_was_opened_with_stays(database: TestedDatabase, changed: dict[str, Any]) -> None:
+def test_what_an_account_was_opened_with_stays(database: TestedDatabase) -> None:
     async def story(api: Api) -> None:
         await api.ok("PUT", "/api/accounts/A1", role="sales", json=ACCOUNT)
-        answer = await api.ask("PUT", "/api/accounts/A1", role="sales", json=ACCOUNT | changed)
-        assert answer.status_code == 409, answer.text
+        for changed in ({"opening_balance_micros": 1}, {"currency": "USD"}, {"opening_status": "blocked"}):
+            answer = await api.ask("PUT", "/api/accounts/A1", role="sales", json=ACCOUNT | changed)
+            assert answer.status_code == 409, answer.text
 
     told(database, story)
 
@@ -233,20 +232,20 @@ def test_a_booking_with_an_id_of_its_own_is_made_once_whatever_the_key(database:
     told(database, story)
 
 
-@pytest.mark.parametrize(
-    ("body", "pointer"),
-    [
-        ({"amount_micros": 0}, "/amount_micros"),
-        ({"amount_micros": 10**15 + 1}, "/amount_micros"),
-        ({"amount_micros": 1, "at": "2099-01-01T00:00:00Z"}, "/at"),
-        ({"amount_micros": 1, "at": "2026-11-24T25:00:00Z"}, "/at"),
-        ({"amount_micros": 1, "reverses": "none"}, "/reverses"),
-        ({"amount_micros": 1, "source": "bank\n"}, "/source"),
-    ],
-)
-def test_money_that_can_not_be_booked_is_refused(database: TestedDatabase, body: dict[str, Any], pointer: str) -> None:
+NO_MONEY: list[tuple[dict[str, Any], str]] = [
+    ({"amount_micros": 0}, "/amount_micros"),
+    ({"amount_micros": 10**15 + 1}, "/amount_micros"),
+    ({"amount_micros": 1, "at": "2099-01-01T00:00:00Z"}, "/at"),
+    ({"amount_micros": 1, "at": "2026-11-24T25:00:00Z"}, "/at"),
+    ({"amount_micros": 1, "reverses": "none"}, "/reverses"),
+    ({"amount_micros": 1, "source": "bank\n"}, "/source"),
+]
+
+
+def test_money_that_can_not_be_booked_is_refused(database: TestedDatabase) -> None:
     async def story(api: Api) -> None:
-        assert errors(await booked(api, "payments", body, "1")).keys() == {pointer}
+        for body, pointer in NO_MONEY:
+            assert errors(await booked(api, "payments", body, "1")).keys() == {pointer}, body
 
     told(database, story)
 
@@ -329,20 +328,21 @@ def test_a_plan_has_retail_lists_in_force(database: TestedDatabase) -> None:
     told(database, story)
 
 
-@pytest.mark.parametrize(
-    ("band", "pointer"),
-    [
-        ({"time_zone": "Europe/Atlantis"}, "/time_zone"),
-        ({"time_zone": "../../etc/passwd"}, "/time_zone"),
-        ({"dates": ["2026-02-29"]}, "/dates/0"),
-        ({"dates": ["--02-29", "--02-30"]}, "/dates/1"),
-        ({"weekdays": [0]}, "/weekdays/0"),
-        ({"start_minute": 1440}, "/start_minute"),
-    ],
-)
-def test_a_band_is_a_part_of_the_calendar(database: TestedDatabase, band: dict[str, Any], pointer: str) -> None:
+NO_BANDS: list[tuple[dict[str, Any], str]] = [
+    ({"time_zone": "Europe/Atlantis"}, "/time_zone"),
+    ({"time_zone": "../../etc/passwd"}, "/time_zone"),
+    ({"dates": ["2026-02-29"]}, "/dates/0"),
+    ({"dates": ["--02-29", "--02-30"]}, "/dates/1"),
+    ({"weekdays": [0]}, "/weekdays/0"),
+    ({"start_minute": 1440}, "/start_minute"),
+]
+
+
+def test_a_band_is_a_part_of_the_calendar(database: TestedDatabase) -> None:
     async def story(api: Api) -> None:
-        assert errors(await api.ask("PUT", "/api/bands/B", role="marketing", json=band)).keys() == {pointer}
+        for band, pointer in NO_BANDS:
+            answer = await api.ask("PUT", "/api/bands/B", role="marketing", json=band)
+            assert errors(answer).keys() == {pointer}, band
 
     told(database, story)
 

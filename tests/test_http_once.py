@@ -5,7 +5,6 @@ import itertools
 import secrets
 from typing import Any
 
-import pytest
 from api import APP, Api, api_on
 from api_samples import SAMPLES, Sample, prepare
 from msgspec import Struct
@@ -29,6 +28,8 @@ def told(database: TestedDatabase, story: Any, *, role: str | None = APP, **opti
 
 async def send(api: Api, method: str, sample: Sample, *, other: bool = False, once: str | None = None) -> Any:
     body = sample.other if other else sample.body
+    if isinstance(body, bytes):
+        return await api.ask(method, sample.path, role=sample.role, content=body, once=once)
     return await api.ask(method, sample.path, role=sample.role, json=body, once=once)
 
 
@@ -142,16 +143,13 @@ def test_where_money_moves_a_key_is_required(database: TestedDatabase) -> None:
     told(database, story)
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, "кириллица"])
-def test_what_can_be_no_key_is_refused(database: TestedDatabase, key: str) -> None:
+def test_what_can_be_no_key_is_refused(database: TestedDatabase) -> None:
     async def story(api: Api) -> None:
-        answer = await api.ask(
-            "PUT",
-            "/api/clients/C1",
-            json={"kind": "company", "name": "ООО"},
-            headers={HEADER: key.encode()},  # type: ignore[dict-item]
-        )
-        assert answer.status_code == 400, answer.text
+        body = {"kind": "company", "name": "ООО"}
+        for key in ("", "x" * 256, "кириллица"):
+            headers: Any = {HEADER: key.encode()}
+            answer = await api.ask("PUT", "/api/clients/C1", json=body, headers=headers)
+            assert answer.status_code == 400, answer.text
 
     told(database, story)
 

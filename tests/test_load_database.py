@@ -470,7 +470,8 @@ def test_a_server_that_is_killed_in_the_middle_of_a_load_leaves_nothing_half_don
         await load(found, folder)
 
     async def killed(found: Database) -> None:
-        async with found.pool.acquire() as watch, found.pool.acquire() as other:
+        watch, other = [await asyncpg.connect(mortal_postgres.dsn) for _ in range(2)]
+        try:
             if when is _at_the_audit:
                 # All rows are written when it waits for this one.
                 await other.execute("BEGIN; SELECT * FROM plumbing.audit_head FOR UPDATE")
@@ -482,6 +483,9 @@ def test_a_server_that_is_killed_in_the_middle_of_a_load_leaves_nothing_half_don
                 os.kill(mortal_postgres.server.pid() or 0, signal.SIGKILL)
                 with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
                     await task
+        finally:
+            watch.terminate()
+            other.terminate()
 
     mortal_postgres.run(loaded)
     before = mortal_postgres.run(everything)
@@ -509,6 +513,11 @@ def test_a_published_version_is_unchangeable_and_a_staged_one_is_not_in_force(
         async with change(found.pool, actor="x", reason="y", at=LATER) as tx:
             version = await price_lists.stage(tx.connection, whole.price_lists[name], [dearer], at=LATER, author="x")
             await tx.audit("price_list", name, "staged", None, version)
+            await tx.execute(
+                "UPDATE office.price_list_versions SET approved_by = 'z', approved_at = $2 WHERE version_id = $1",
+                version.version_id,
+                LATER,
+            )
         assert version.number == 2
         assert same(whole, await read_reference(found.pool, at=LATER))
         async with change(found.pool, actor="x", reason="y", at=LATER) as tx:

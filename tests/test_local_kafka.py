@@ -224,6 +224,18 @@ def test_a_frozen_kafka_answers_nothing_and_a_thawed_one_all(mortal_kafka):
         mortal_kafka.pause()
 
 
+def test_a_kafka_that_died_by_itself_is_told_from_one_that_was_stopped(mortal_kafka):
+    assert not mortal_kafka.died()
+
+    os.kill(mortal_kafka.pid, signal.SIGKILL)
+
+    wait_until(mortal_kafka.died)
+    mortal_kafka.start()
+    assert not mortal_kafka.died()
+    mortal_kafka.stop()
+    assert not mortal_kafka.died()
+
+
 def test_a_program_that_got_the_number_of_a_dead_kafkas_process_is_left_alone(tmp_path):
     with subprocess.Popen(["sleep", "600"]) as bystander:
         (tmp_path / "kafka.pid").write_text(f"{bystander.pid} 9092 9093\n")

@@ -230,7 +230,7 @@ def test_config_prints_all_tables() -> None:
     found = tollgate("config", "--json").json()
     shown = tollgate("config").out
 
-    assert list(found) == ["engine", "kafka", "database", "metrics"]
+    assert list(found) == ["engine", "kafka", "database", "http", "metrics"]
     assert found["kafka"]["password"] == HIDDEN
     assert found["kafka"]["bootstrap_servers"] == ["localhost:9092"]
     assert all(f"[{table}]" in shown for table in found)
@@ -265,11 +265,11 @@ def test_the_embedded_one_lies_among_the_users_state_and_not_in_the_folder_one_s
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    monkeypatch.setenv("HOME", "/home/ivanov")
+    monkeypatch.setenv("HOME", "/ivanov")
 
     assert default_data_dir() == Path("/state/tollgate/postgresql")
     monkeypatch.delenv("XDG_STATE_HOME")
-    assert default_data_dir() == Path("/home/ivanov/.local/state/tollgate/postgresql")
+    assert default_data_dir() == Path("/ivanov/.local/state/tollgate/postgresql")
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert default_data_dir() == Path("/var/lib/tollgate/postgresql")
 

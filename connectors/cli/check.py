@@ -1,4 +1,5 @@
-"""`tollgate check lock|tariff|number`: the support's questions of §2.2, §2.3 and §1.4, on a reference folder."""
+"""`tollgate check lock|tariff|number`: the support's questions of §2.2, §2.3 and §1.4, on a reference folder; those of
+locks and tariffs also on the database."""
 
 import json as json_module
 from datetime import UTC, date, datetime
@@ -11,6 +12,8 @@ import msgspec
 from backoffice.lock_check import Unknown, check_lock
 from backoffice.tariff_check import DEFAULT_INCOMING, PriceSeen, check_tariff
 from connectors.cli.app import Refused, app, load_reference, out, print_json, print_table, settings
+from connectors.cli.locks import check_in_database
+from connectors.cli.prices import tariff_in_database
 from connectors.convert.common import NumberRule
 from engine.ncv import sellable, sign
 from schemas.decisions import LockFound
@@ -32,11 +35,29 @@ def _entered(text: str) -> str:
 
 
 @checks.command
-def lock(number: Entered, *, account: str, reference: Folder, json: AsJson = False) -> int:
+def lock(
+    number: Entered,
+    *,
+    account: str,
+    reference: Annotated[
+        Path | None, cyclopts.Parameter(help="Folder of CSV files to ask; the database if left out.")
+    ] = None,
+    at: Annotated[
+        str | None,
+        cyclopts.Parameter(help="What covered the number at a past moment; now if left out. Of the database."),
+    ] = None,
+    json: AsJson = False,
+) -> int:
     """Which locks cover a number for an account (§2.2); exit code 1 if any does."""
-    tables = load_reference(reference, settings())
+    if reference is None:
+        return check_in_database(number, account, at, json=json)
+    if at is not None:
+        raise Refused("--at asks the database's history: a folder has none")
+    engine = settings()
+    tables = load_reference(reference, engine)
+    now_us = from_datetime(datetime.now(UTC))
     try:
-        found = check_lock(tables, number=_entered(number), account_id=account)
+        found = check_lock(engine, tables, number=_entered(number), account_id=account, at_us=now_us)
     except Unknown as unknown:
         raise Refused(str(unknown)) from None
     if json:
@@ -70,11 +91,13 @@ def tariff(
     number: Entered,
     *,
     account: str,
-    reference: Folder,
+    reference: Annotated[
+        Path | None, cyclopts.Parameter(help="Folder of CSV files to ask; the database if left out.")
+    ] = None,
     plan: Annotated[str | None, cyclopts.Parameter(help="Tariff plan; the account's own if left out.")] = None,
     service: Annotated[str, cyclopts.Parameter(help="outgoing or forwarding.")] = "outgoing",
     incoming_service: Annotated[
-        str, cyclopts.Parameter(help="What the call came in by; '' for all.")
+        str, cyclopts.Parameter(help="What the call came in by; this one shows ПДГИ providers, '' shows all.")
     ] = DEFAULT_INCOMING,
     place: Annotated[str | None, cyclopts.Parameter(help="Place of service; the account's if left out.")] = None,
     at: Annotated[str | None, cyclopts.Parameter(help="Moment of set-up; now if left out.")] = None,
@@ -83,22 +106,32 @@ def tariff(
     """Whether a number or prefix is priced for an account (§2.3), at every provider; exit code 1 if it is not."""
     engine = settings()
     try:
-        at_us = from_datetime(datetime.now(UTC)) if at is None else to_us(at)
+        at_us = None if at is None else to_us(at)
     except ValueError as error:
         raise Refused(f"--at: {error}") from None
-    tables = load_reference(reference, engine)
     try:
-        found = check_tariff(
-            engine,
-            tables,
-            digits=_entered(number),
-            account_id=account,
-            at_us=at_us,
-            tariff_plan_id=plan,
-            service=service,
-            incoming_service=incoming_service or None,
-            place=place,
-        )
+        if reference is None:
+            found = tariff_in_database(
+                _entered(number),
+                account,
+                plan=plan,
+                service=service,
+                incoming_service=incoming_service or None,
+                place=place,
+                at_us=at_us,
+            )
+        else:
+            found = check_tariff(
+                engine,
+                load_reference(reference, engine),
+                digits=_entered(number),
+                account_id=account,
+                at_us=from_datetime(datetime.now(UTC)) if at_us is None else at_us,
+                tariff_plan_id=plan,
+                service=service,
+                incoming_service=incoming_service or None,
+                place=place,
+            )
     except Unknown as unknown:
         raise Refused(str(unknown)) from None
     if json:
@@ -111,6 +144,7 @@ def tariff(
             }
             for one in found.providers
         ]
+        answer["longer"] = [one._asdict() for one in found.longer]
         print_json(answer)
     else:
         print_table(

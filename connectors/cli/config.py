@@ -6,7 +6,14 @@ from typing import Any
 from rich.markup import escape
 
 from connectors.cli.app import app, print_json, print_pairs
-from connectors.settings import database_settings, engine_settings, kafka_settings, masked, metrics_settings
+from connectors.settings import (
+    database_settings,
+    engine_settings,
+    http_settings,
+    kafka_settings,
+    masked,
+    metrics_settings,
+)
 
 
 @app.command
@@ -18,6 +25,7 @@ def config(*, json: bool = False) -> None:
             ("engine", engine_settings()),
             ("kafka", kafka_settings()),
             ("database", database_settings()),
+            ("http", http_settings()),
             ("metrics", metrics_settings()),
         )
     }

@@ -14,6 +14,7 @@ from connectors.convert import BadRow, ConvertSettings, convert
 from connectors.files.event_lines import EventFile
 from schemas.codec import encode
 from schemas.decisions import CallDecision
+from schemas.times import to_us
 
 _DATA = Path(__file__).parents[1] / "sample" / "data"
 _CONTEXTS = {
@@ -68,7 +69,8 @@ def demo(
     denied = next(_denied_by_lock(results / "decisions.jsonl"), None)
     if denied is not None and denied.account_id is not None:
         out.print("\nWhy did this call not go through?", style="bold")
-        found = check_lock(tables, number=_called(denied, (*traffic, *switches)), account_id=denied.account_id)
+        number = _called(denied, (*traffic, *switches))
+        found = check_lock(engine, tables, number=number, account_id=denied.account_id, at_us=to_us(denied.at))
         out.print(
             f"attempt {denied.attempt_id} to {found.number}: {found.verdict}",
             markup=False,

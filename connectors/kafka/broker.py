@@ -14,6 +14,7 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 
 from connectors.broker import BrokerError, OnChange, Record, TopicPartition, Unavailable, UnknownTopic
 from connectors.kafka import wire
+from connectors.kafka.client import hang_up
 from connectors.kafka.consumer import FETCH_WAIT_MS, KafkaConsumer, stop
 from connectors.kafka.errors import APPLY_ACLS, NOT_AUTHORIZED, Unusable, is_lasting
 from connectors.kafka.producer import KafkaProducer
@@ -72,16 +73,16 @@ class KafkaBroker:
                 await client.force_metadata_update()
                 self.features = await client.send(client.get_random_node(), wire.ApiVersions())
         except (kafka.KafkaError, TimeoutError) as error:
-            await client.close()
+            await hang_up(client)
             where = self._arguments.get("bootstrap_servers")
             raise _unusable_or_unavailable(f"no Kafka broker answers at {where}", error) from error
         except BaseException:
-            await client.close()
+            await hang_up(client)
             raise
         for key, (name, version) in wire.NEEDED.items():
             highest = self.features.versions.get(key, (0, -1))[1]
             if highest < version:
-                await client.close()
+                await hang_up(client)
                 raise Unusable(
                     f"Kafka at {self._arguments.get('bootstrap_servers')} is too old: it knows {name} up to version "
                     f"{highest}, and {version} is needed; Kafka 2.8 or newer has it"
@@ -96,7 +97,7 @@ class KafkaBroker:
         await asyncio.gather(*(member.close() for member in members))
         if self._client is not None:
             client, self._client = self._client, None
-            await client.close()
+            await hang_up(client)
 
     async def partition_count(self, topic: str) -> int:
         return len(await self._partitions(topic))
@@ -119,7 +120,18 @@ class KafkaBroker:
             if number not in await self._partitions(topic):
                 raise UnknownTopic(f"{topic} has no partition {number}")
         found: dict[TopicPartition, int] = {}
-        deadline = monotonic() + self._step_timeout
+        try:
+            async with asyncio.timeout(self._step_timeout):
+                await self._learn_offsets(partitions, isolation, which, found)
+        except TimeoutError:
+            missing = ", ".join(f"{topic}-{number}" for topic, number in partitions if (topic, number) not in found)
+            raise Unavailable(f"offsets of {missing} can't be learnt") from None
+        return found
+
+    async def _learn_offsets(
+        self, partitions: Collection[TopicPartition], isolation: int, which: int, found: dict[TopicPartition, int]
+    ) -> None:
+        """Asks until all are found."""
         while missing := [partition for partition in partitions if partition not in found]:
             by_leader: dict[int, dict[str, list[tuple[int, int]]]] = {}
             for topic, number in missing:
@@ -137,12 +149,9 @@ class KafkaBroker:
                     for number, error_code, _, offset in (entry[:4] for entry in numbers):
                         if error_code == 0:
                             found[TopicPartition(name[len(self._prefix) :], number)] = int(offset)
-            if len(found) < len(partitions):
-                if monotonic() >= deadline:
-                    raise Unavailable(f"offsets of {', '.join(f'{t}-{n}' for t, n in missing)} can't be learnt")
+            if any(partition not in found for partition in partitions):
                 await self._connection.force_metadata_update()
                 await asyncio.sleep(_RETRY_SECONDS)
-        return found
 
     async def join(
         self, group: str, topics: Sequence[str], *, on_assigned: OnChange, on_revoked: OnChange
@@ -181,7 +190,12 @@ class KafkaBroker:
         """Raises UnknownTopic at the first step, and Unavailable."""
         async with self._reader(partition, 0) as reader:
             end = await reader.end()
-            while await reader.position() < end:
+            at, since = -1, monotonic()
+            while (position := await reader.position()) < end:
+                if position > at:
+                    at, since = position, monotonic()
+                elif monotonic() > since + reader.timeout:
+                    raise Unavailable(f"reading {partition.topic}: nothing comes any more at {position} of {end}")
                 if records := await reader.read(end):
                     yield records
 
@@ -213,14 +227,16 @@ class KafkaBroker:
             max_partition_fetch_bytes=8 * 1_048_576,
         )
         try:
+            # Only after so long is a connection known to be dead; then it is asked again on another one.
+            timeout = 2 * self._step_timeout
             try:
-                async with asyncio.timeout(self._step_timeout):
+                async with asyncio.timeout(timeout):
                     await consumer.start()
                     consumer.assign([there])
                     consumer.seek(there, from_offset)
             except (kafka.KafkaError, TimeoutError) as error:
                 raise _unusable_or_unavailable(f"reading {partition.topic}", error) from error
-            yield _Reader(consumer, there, partition, self._step_timeout)
+            yield _Reader(consumer, there, partition, timeout)
         finally:
             await stop(consumer)
 
@@ -266,19 +282,27 @@ class _Reader:
         self._consumer = consumer
         self._there = there
         self._partition = partition
-        self._timeout = timeout
+        self.timeout = timeout
 
     async def end(self) -> int:
         """Where the committed records end at present."""
         try:
-            async with asyncio.timeout(self._timeout):
-                ends: dict[KafkaPartition, int] = await self._consumer.end_offsets([self._there])
+            async with asyncio.timeout(self.timeout):
+                while True:
+                    try:
+                        ends: dict[KafkaPartition, int] = await self._consumer.end_offsets([self._there])
+                    except kafka.KafkaTimeoutError:
+                        continue  # that connection has been closed
+                    return ends[self._there]
         except (kafka.KafkaError, TimeoutError) as error:
             raise Unavailable(f"reading {self._partition.topic}: {error!r}") from error
-        return ends[self._there]
 
     async def position(self) -> int:
-        return int(await self._consumer.position(self._there))
+        try:
+            async with asyncio.timeout(self.timeout):
+                return int(await self._consumer.position(self._there))
+        except TimeoutError as error:
+            raise Unavailable(f"reading {self._partition.topic}: {error!r}") from error
 
     async def read(self, end: int | None) -> list[Record]:
         """What there is within a moment, below `end`."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
@@ -20,6 +21,8 @@ from connectors.settings import BadSettings, KafkaSettings
 
 IDLE_MS = 540_000
 """Idle connections are closed before the broker does it, after ten minutes."""
+
+_GOODBYE_SECONDS = 1.0  # for what has been written and not been sent yet
 
 _OF_A_CONNECTION = frozenset(
     {"client_id", "request_timeout_ms", "security_protocol", "ssl_context"}
@@ -99,6 +102,19 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return (error.reason or "no PEM").lower().replace("_", " ")
     return getattr(error, "strerror", None) or str(error)
+
+
+async def hang_up(client: AIOKafkaClient) -> None:
+    """Closes a client's connections. One on which the other side takes nothing any more is broken off: what is written
+    and not sent would be waited for as long as TCP tries, a quarter of an hour."""
+    transports = [
+        connection._writer.transport for connection in client._conns.values() if connection._writer is not None
+    ]
+    closing = asyncio.ensure_future(client.close())
+    if not (await asyncio.wait([closing], timeout=_GOODBYE_SECONDS))[0]:
+        for transport in transports:
+            transport.abort()
+    await closing
 
 
 class Contact(NamedTuple):

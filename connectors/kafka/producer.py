@@ -161,7 +161,7 @@ class KafkaProducer:
             # The former owner's transaction is aborted first, which takes a moment.
             await self._until_done(ask, deadline, "InitProducerId")
         except _Stuck as stuck:
-            raise Unavailable(f"transactional id {self.transactional_id}: {stuck}") from stuck
+            raise Unavailable(str(stuck)) from stuck
         self._state = "ready"
 
     async def begin(self) -> None:
@@ -284,7 +284,12 @@ class KafkaProducer:
                 leader = self._leader(topic, partition)
                 by_leader.setdefault(leader, {}).setdefault(topic, []).append((partition, data))
             moved = by_leader.pop(-1, None) is not None
-            answers = await asyncio.gather(*(self._produce(node, data) for node, data in by_leader.items()))
+            try:
+                # Who waits for a connection to be made waits for all who tried before.
+                async with asyncio.timeout(max(deadline - monotonic(), 0.001)):
+                    answers = await asyncio.gather(*(self._produce(node, data) for node, data in by_leader.items()))
+            except TimeoutError:
+                raise self._stuck("a write: no answer in time") from None
             for answer in answers:
                 if answer is None:
                     moved = True
@@ -427,7 +432,7 @@ class KafkaProducer:
                 async with asyncio.timeout(max(deadline - monotonic(), 0.001)):
                     error = await ask()
             except TimeoutError:
-                raise _Stuck(f"{what}: no answer in time") from None
+                raise self._stuck(f"{what}: no answer in time") from None
             except NOT_AUTHORIZED as denied:
                 kind = type(denied).__name__
                 raise Unusable(
@@ -448,7 +453,7 @@ class KafkaProducer:
     async def _pause(self, deadline: float, what: str, tries: int) -> None:
         seconds = min(_BACKOFF_SECONDS * 1.5**tries, _LONGEST_BACKOFF_SECONDS)
         if monotonic() + seconds >= deadline:
-            raise _Stuck(f"transactional id {self.transactional_id}: {what} is not done in time")
+            raise self._stuck(f"{what} is not done in time")
         await asyncio.sleep(seconds)
 
     async def _refresh(self, deadline: float) -> None:
@@ -456,7 +461,7 @@ class KafkaProducer:
             async with asyncio.timeout(max(deadline - monotonic(), 0.001)):
                 await self._client.force_metadata_update()
         except TimeoutError:
-            raise _Stuck("no broker answers") from None
+            raise self._stuck("no broker answers") from None
 
     def _leader(self, topic: str, partition: int) -> int:
         leader = self._client.cluster.leader_for_partition(KafkaPartition(topic, partition))
@@ -468,6 +473,9 @@ class KafkaProducer:
             raise UnknownTopic(f"{topic} does not exist")
         if partition not in known:
             raise UnknownTopic(f"{topic} has no partition {partition}")
+
+    def _stuck(self, what: str) -> "_Stuck":
+        return _Stuck(f"transactional id {self.transactional_id}: {what}")
 
     def _failure(self, what: str, error: int) -> BrokerError:
         where = f"transactional id {self.transactional_id}: {what}"

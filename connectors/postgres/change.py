@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 import asyncpg
 
-from connectors.postgres.database import DRIVER_TROUBLES, Connection, Pool
+from connectors.postgres.database import DRIVER_TROUBLES, Connection, Pool, borrowed
 from connectors.postgres.queries import sql
 
 COMMAND = "command"
@@ -139,7 +139,7 @@ async def change(
         raise ValueError("a change needs an actor and a reason")
     if at.tzinfo is None:
         raise ValueError(f"{at} names no time zone")
-    async with pool.acquire() as connection:
+    async with borrowed(pool) as connection:
         transaction = connection.transaction(isolation=isolation)
         await transaction.start()
         try:

@@ -140,6 +140,19 @@ async def ensure_database(dsn: str, name: str, template: str | None = None) -> N
         await connected.close()
 
 
+@asynccontextmanager
+async def borrowed(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection of the pool. One that is lost is not given back, and nothing is said of it: what was done on it was
+    done, or has raised its own error."""
+    acquired = pool.acquire()
+    connected = await acquired.__aenter__()
+    try:
+        yield connected
+    finally:
+        with suppress(*DRIVER_TROUBLES):
+            await acquired.__aexit__(None, None, None)
+
+
 async def copy_rows(
     connected: Connection, table: str, *, schema: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
 ) -> None:

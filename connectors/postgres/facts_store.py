@@ -13,7 +13,7 @@ import asyncpg
 
 from connectors.broker import Record
 from connectors.postgres.books import Chart
-from connectors.postgres.database import Connection, Pool
+from connectors.postgres.database import Connection, Pool, copy_rows
 from connectors.postgres.facts import TABLES, TRANSFERS, UNPROJECTED, Facts, Row, Rows, Table, columns, unprojected
 from connectors.postgres.queries import sql
 from schemas.times import from_datetime
@@ -260,9 +260,7 @@ class FactsStore:
 
 async def _copy(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     if rows:
-        await connection.copy_records_to_table(
-            table.name, schema_name=table.schema, columns=table.columns, records=rows
-        )
+        await copy_rows(connection, table.name, schema=table.schema, columns=table.columns, rows=rows)
 
 
 _KEY_LENGTHS: Mapping[str, int] = {"decisions": 3, "rated_cdrs": 2, "movements": 3}

@@ -73,7 +73,7 @@ async def backlog(connection: Connection) -> Backlog:
 async def price_list(
     connection: Connection, price_list_id: str, version_id: int, *, now: datetime
 ) -> tuple[PriceList, list[PriceRow]] | None:
-    """A version of a list with its prices, if it is the one in force; another one may have taken its place meanwhile."""
+    """A version of a list with its prices, if it is the one in force; another one may have taken its place by now."""
     in_force = (await reference.read_price_lists(connection, at=now)).get(price_list_id)
     if in_force is None or in_force.version_id != version_id:
         return None

@@ -6,9 +6,9 @@ Either all of it is there when the transaction is committed, or nothing.
 What the relay is told of a published version: an outbox row of kind `price_list`, key the list's id, payload
 `{"version_id": n}`. The rest it reads from `office.price_list_versions` when it gets there:
 
-*   `state` is `published` and `in_force_from` has come: `put_price_list` with `price_lists.prices(version_id)`.
-*   `in_force_from` is still to come: the edition is sent ahead, and put in force at that moment; rows behind it go on.
-*   `state` is `withdrawn` before its moment came: nothing is published for it, then or later.
+*   `state` is `published` and `in_force_from` has come: it is published with its prices, if it is the one in force.
+*   `in_force_from` is still to come: the row waits for its moment, and those behind it go on.
+*   `state` is `withdrawn`: nothing is published for it.
 
 In force is the published version whose `in_force_from` is the latest that has come, then the greatest `number`: it does
 not matter whose row stands first. What rolls back is a version like any other, with a row of its own.

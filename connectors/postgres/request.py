@@ -11,7 +11,7 @@ from typing import Any, cast
 import asyncpg
 
 from connectors.postgres.change import Isolation, OutcomeUnknown
-from connectors.postgres.database import Pool
+from connectors.postgres.database import Pool, borrowed
 
 _STRICTNESS: dict[str, int] = {"read_committed": 0, "repeatable_read": 1, "serializable": 2}
 
@@ -65,7 +65,7 @@ async def in_request(pool: Pool, isolation: Isolation = "read_committed") -> Asy
 
     Raises OutcomeUnknown where nobody knows whether it was committed.
     """
-    async with pool.acquire() as connection:
+    async with borrowed(pool) as connection:
         transaction = connection.transaction(isolation=isolation)
         await transaction.start()
         try:

@@ -116,6 +116,10 @@ class LocalKafka:
         entry = running(self.data_dir)
         return None if entry is None else entry.pid
 
+    def died(self) -> bool:
+        """Whether it was started by this object and has ended by itself: its disk is full, or somebody killed it."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self, *, outlive: bool = False) -> None:
         """Starts it, and comes back when transactions can begin. Does nothing if it runs on these data and this port.
 
@@ -184,6 +188,7 @@ class LocalKafka:
 
     def _launch(self, claim: int) -> None:
         _pid_file(self.data_dir).unlink(missing_ok=True)  # of one that crashed
+        self._bury()
         if self._secure:
             make_certificates(self.data_dir / "tls")
         controller_port, self._internal_port = _free_port(), _free_port()
@@ -323,9 +328,14 @@ class LocalKafka:
                 raise KafkaTrouble(f"Kafka's process {entry.pid} does not end, not even by kill -9")
             # Its ports go a moment after its claim.
             _within(1.0, lambda: _is_free(entry.port))
-        if self._process is not None:
-            self._process.wait(_STOP_SECONDS)
+        self._bury()
         _pid_file(self.data_dir).unlink(missing_ok=True)
+
+    def _bury(self) -> None:
+        """Takes leave of a process that has ended: the system keeps its entry until its parent asks."""
+        if self._process is not None:
+            process, self._process = self._process, None
+            process.wait(_STOP_SECONDS)
 
 
 class Running(NamedTuple):

@@ -211,13 +211,12 @@ class Arena:
             ) from None
 
     async def others_take(self, victim: WorkerProcess) -> None:
-        """Waits until other workers have taken the partitions that a stopped one was at."""
-        assert victim.stopped_at is not None
+        """Waits until other workers have taken the partitions that a stopped one was at, or that one works on."""
+        at = victim.stopped_at or {"working": True, "partitions": sorted(victim.partitions)}
         now = asyncio.get_running_loop().time()
         # The group may have moved on already when it stopped.
         since = {
-            partition: victim.last_word_of(partition, "taken", "committed") or now
-            for partition in victim.stopped_at["partitions"]
+            partition: victim.last_word_of(partition, "taken", "committed") or now for partition in at["partitions"]
         }
 
         def taken() -> bool:
@@ -229,7 +228,7 @@ class Arena:
 
         await until(
             lambda: taken() or not victim.alive,
-            f"others take what {victim.name} stands still with: {victim.stopped_at}",
+            f"others take what {victim.name} has: {at}",
         )
 
     # The end

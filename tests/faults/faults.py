@@ -13,11 +13,23 @@ from pathlib import Path
 from .arena import Arena
 from .fleet import DEADLINE_SECONDS, Stalled, WorkerProcess, until
 from .points import POINTS
-from .tcp_proxy import HARMS, QUIET, Harm, Noise
+from .tcp_proxy import HARMS, QUIET, REQUESTS, WAYS, Harm, Noise, Way
 
 _TAKING = ("producer", "restore")
 """Points that are passed when a partition is taken."""
 
+_JOINING = (
+    "list offsets",
+    "offset fetch",
+    "find coordinator",
+    "join group",
+    "sync group",
+    "api versions",
+    "init producer",
+)
+"""Requests that are made when a worker comes."""
+
+_GIVEN_UP_SECONDS = 30.0  # several times what a worker waits for an answer
 _LAST_ROOM_BYTES = 65_536
 _MARKERS_SECONDS = 0.2
 _ROUGH = Noise(late=0.1, longest_seconds=0.3, cut=0.01)
@@ -121,9 +133,8 @@ async def fill_the_disk(arena: Arena) -> None:
     async with no_transaction_ending(arena):
         arena.happened["disk full"] += 1
         try:
-            has_ended = kafka_has_ended(arena)
             # What the broker deletes makes room again.
-            await until(lambda: _fill(filler) or has_ended(), "the broker gives up when its disk is full", seconds=20)
+            await until(lambda: _fill(filler) or kafka.died(), "the broker gives up when its disk is full", seconds=20)
         except Stalled:
             # Whoever looks after it ends what neither works nor dies.
             arena.happened["kill -9 of the broker on a full disk"] += 1
@@ -131,13 +142,6 @@ async def fill_the_disk(arena: Arena) -> None:
         finally:
             filler.unlink(missing_ok=True)
         await asyncio.to_thread(kafka.start)
-
-
-def kafka_has_ended(arena: Arena) -> Callable[[], bool]:
-    """Whether the broker's process has ended, which is looked at as its parent must."""
-    process = arena.ground.kafka._process
-    assert process is not None
-    return lambda: process.poll() is not None
 
 
 def _fill(filler: Path) -> None:
@@ -188,10 +192,38 @@ async def rough_network(arena: Arena, transactions: int) -> None:
     arena.proxy.noise = QUIET
 
 
+async def fall_silent(arena: Arena, request: str, way: Way) -> None:
+    """A worker's connection falls silent at a request and is never closed; the worker gives it up."""
+    kind = f"silent {way} at {request}"
+    before = arena.proxy.happened[kind]
+    arena.proxy.silence(request, way)
+    guest = await arena.fleet.start() if request in _JOINING else None
+    await until(lambda: arena.proxy.happened[kind] > before, f"a connection falls {kind}")
+    await until(lambda: not arena.proxy.silent, f"a connection that is {kind} is given up", _GIVEN_UP_SECONDS)
+    if guest is not None:
+        guest.leave()
+
+
+async def cut_a_worker_off(arena: Arena) -> None:
+    """No word comes to a worker or from it, and no connection is closed, until others have its partitions."""
+    await until(lambda: arena.fleet.working(), "a worker works")
+    victim = arena.rng.choice(arena.fleet.working())
+    mark = len(victim.said)
+    await until(lambda: victim.since(mark, "committed") or not victim.alive, f"{victim.name} works")
+    arena.happened["worker cut off"] += 1
+    arena.proxy.cut_off.add(victim.name)
+    await arena.others_take(victim)
+    arena.proxy.cut_off.discard(victim.name)
+    mark = len(victim.said)
+    await until(lambda: not arena.proxy.silent, f"{victim.name} gives its silent connections up", _GIVEN_UP_SECONDS)
+    # It finds its way back into the group or ends.
+    await until(lambda: len(victim.said) > mark or not victim.alive, f"{victim.name} goes on")
+
+
 Fault = Callable[[Arena], Awaitable[None]]
 
 
-SURROUNDINGS = ("kill", "broker", "frozen broker", "storm", "network", "disk")
+SURROUNDINGS = ("kill", "broker", "frozen broker", "storm", "network", "silence", "cut off", "disk")
 """What happens around the workers; at the same time something may happen to one of their transactions."""
 
 
@@ -204,6 +236,8 @@ def all_faults(*, disk: bool) -> dict[str, Fault]:
         "storm": lambda arena: storm(arena, arena.rng.randint(2, 5)),
         "network": lambda arena: rough_network(arena, arena.rng.randint(20, 60)),
     }
+    found["silence"] = lambda arena: fall_silent(arena, arena.rng.choice([*REQUESTS]), arena.rng.choice(WAYS))
+    found["cut off"] = cut_a_worker_off
     if disk:
         found["disk"] = fill_the_disk
     for point in POINTS:

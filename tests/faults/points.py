@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from typing import Any
 
 from connectors.broker import Message, Record, TopicPartition
@@ -86,8 +86,10 @@ class WatchedConsumer:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.consumer, name)
 
-    async def poll(self, max_records: int, timeout_seconds: float) -> dict[TopicPartition, list[Record]]:
-        polled: dict[TopicPartition, list[Record]] = await self.consumer.poll(max_records, timeout_seconds)
+    async def poll(
+        self, max_records: int, timeout_seconds: float, busy: Collection[int] = ()
+    ) -> dict[TopicPartition, list[Record]]:
+        polled: dict[TopicPartition, list[Record]] = await self.consumer.poll(max_records, timeout_seconds, busy)
         if polled:
             self.trap.at("poll", sorted({place.partition for place in polled}))
         return polled

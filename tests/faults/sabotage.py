@@ -41,17 +41,29 @@ class _Door:
         return getattr(self.broker, name)
 
 
-class _UnfencedDoor(_Door):
+class _CarefreeDoor(_Door):
+    """Says that nothing is open."""
+
+    async def undecided(self, partitions: Collection[Any]) -> dict[Any, int]:
+        return {}
+
+
+class _UnfencedDoor(_CarefreeDoor):
+    # Without a fence the living leave something open, and whoever looked would wait for them.
+
     def __init__(self, broker: WatchedBroker, name: str) -> None:
         super().__init__(broker)
         self._name = name
 
-    async def undecided(self, partitions: Collection[Any]) -> dict[Any, int]:
-        # Without a fence the living leave something open, and whoever looked would wait for them.
-        return {}
-
     async def producer(self, transactional_id: str) -> WatchedProducer:
         return await self.broker.producer(f"{self._name}-{transactional_id}")
+
+
+class WithoutLook(Sabotage):
+    """Who takes a partition does not look whether something was left open in its outputs."""
+
+    def door(self, broker: WatchedBroker, name: str) -> Any:
+        return _CarefreeDoor(broker)
 
 
 class WithoutSeek(Sabotage):
@@ -161,6 +173,7 @@ class _Done:
 SABOTAGES: dict[str, type[Sabotage]] = {
     "": Sabotage,
     "no fence": WithoutFence,
+    "no look": WithoutLook,
     "no seek": WithoutSeek,
     "group offset": GroupOffset,
     "no await": WithoutAwait,

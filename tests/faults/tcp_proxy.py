@@ -2,7 +2,8 @@
 
 It knows the frames of Kafka's protocol and the head of each request: what is asked, and by whom. Only clients whose
 name begins with "worker" come to harm. A request to end a transaction can be held back, delivered after its sender has
-gone, or lost before or after the broker has seen it; and frames can be delayed and connections cut by chance.
+gone, or lost before or after the broker has seen it; a connection can fall silent for good at a request of any kind, or
+all of a client's; and frames can be delayed and connections cut by chance.
 """
 
 import asyncio
@@ -15,6 +16,28 @@ from typing import Literal, NamedTuple
 
 INIT_PRODUCER_ID, END_TXN = 22, 26
 """Kafka's numbers of the requests that end a transaction: the first one aborts what a former owner left open."""
+
+REQUESTS = {
+    "produce": 0,
+    "fetch": 1,
+    "list offsets": 2,
+    "metadata": 3,
+    "offset fetch": 9,
+    "find coordinator": 10,
+    "join group": 11,
+    "heartbeat": 12,
+    "sync group": 14,
+    "api versions": 18,
+    "init producer": INIT_PRODUCER_ID,
+    "end txn": END_TXN,
+    "offsets": 28,
+}
+"""Requests of a worker at which a connection can fall silent, by Kafka's numbers."""
+
+Way = Literal["both ways", "to the broker", "to the worker"]
+"""What is swallowed on a silent connection; it stays open for as long as the client wants."""
+
+WAYS: tuple[Way, ...] = ("both ways", "to the broker", "to the worker")
 
 Harm = Literal["hold request", "hold answer", "deliver late", "cut before", "cut after"]
 """What can happen to an EndTxn: request or answer held back in its place; the connection cut at once and the request
@@ -56,13 +79,19 @@ class Proxy:
         self._listening = listening
         self._broker_port = broker_port
         self._rng = rng
+        self.silent = 0
+        """Connections that have fallen silent and that the client has not given up."""
+        self.cut_off: set[str] = set()
+        """Clients by name whose connections fall silent, the new ones too."""
         self._orders: deque[Harm] = deque()
+        self._silences: dict[int, tuple[str, Way]] = {}
         self._server: asyncio.Server | None = None
         self._gate = asyncio.Event()
         self._gate.set()
         self.ending = 0
         """Requests of workers to end a transaction that have been passed on and not been answered."""
         self._links: set[asyncio.Task[None]] = set()
+        self._clients: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> "Proxy":
         self._server = await asyncio.start_server(self._accept, sock=self._listening.dup())
@@ -81,6 +110,25 @@ class Proxy:
         """Does this to the next EndTxn of a worker that has nothing done to it yet."""
         self._orders.append(harm)
 
+    def silence(self, request: str, way: Way) -> None:
+        """The connection of the next worker that sends this request falls silent with it."""
+        self._silences[REQUESTS[request]] = (request, way)
+
+    def next_silence(self, key: int, name: str) -> Way | None:
+        """Whether the connection falls silent on which the request of this number has come."""
+        if name in self.cut_off:
+            return "both ways"
+        if key not in self._silences:
+            return None
+        request, way = self._silences.pop(key)
+        self.happened[f"silent {way} at {request}"] += 1
+        return way
+
+    def turn_deaf(self) -> None:
+        """Takes nothing more from the clients that are there: what they write piles up on their side."""
+        for client in self._clients:
+            client.transport.pause_reading()
+
     def close_gate(self) -> None:
         """From now on no transaction of a worker is ended."""
         self._gate.clear()
@@ -96,14 +144,20 @@ class Proxy:
     def forget_orders(self) -> None:
         """Orders not carried out yet are void."""
         self._orders.clear()
+        self._silences.clear()
+        self.cut_off.clear()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = asyncio.current_task()
         assert link is not None
         self._links.add(link)
         link.add_done_callback(self._links.discard)
-        with suppress(asyncio.CancelledError):
-            await _Link(self, reader, writer).run()
+        self._clients.add(writer)
+        try:
+            with suppress(asyncio.CancelledError):
+                await _Link(self, reader, writer).run()
+        finally:
+            self._clients.discard(writer)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to the broker. Raises OSError."""
@@ -141,6 +195,8 @@ class _Link:
         self._proxy = proxy
         self._client = (reader, writer)
         self._is_victim = False
+        self._name = ""
+        self._silent: Way | None = None
         self._harmed_answers: dict[int, Harm] = {}
         self._deliver_late: list[bytes] = []
         self._harms = 0
@@ -176,12 +232,18 @@ class _Link:
         finally:
             self._proxy.under_way -= self._harms
             self._proxy.ending -= len(self._ending)
+            self._proxy.silent -= self._silent is not None
             writers = [writer for writer in (self._client[1], opened) if writer is not None]
             for writer in writers:
                 writer.close()
             for writer in writers:
                 with suppress(OSError):
                     await writer.wait_closed()
+
+    def _fall_silent(self, way: Way | None) -> None:
+        if way is not None and self._silent is None:
+            self._silent = way
+            self._proxy.silent += 1
 
     def _done(self) -> None:
         self._harms -= 1
@@ -194,6 +256,11 @@ class _Link:
             name = frame[_LENGTH.size + _HEADER.size :][: max(length, 0)].decode(errors="replace")
             if self._is_victim or name.startswith(VICTIMS):
                 self._is_victim = True
+                self._name = name
+                if self._silent is None:
+                    self._fall_silent(self._proxy.next_silence(key, name))
+                if self._silent in ("both ways", "to the broker"):
+                    continue
                 if key in (INIT_PRODUCER_ID, END_TXN):
                     await self._proxy.pass_gate()
                 harm = self._proxy.next_harm() if key == END_TXN else None
@@ -224,6 +291,10 @@ class _Link:
             if correlation in self._ending:
                 self._ending.discard(correlation)
                 self._proxy.ending -= 1
+            if self._name in self._proxy.cut_off:
+                self._fall_silent("both ways")
+            if self._silent in ("both ways", "to the worker"):
+                continue
             harm = self._harmed_answers.pop(correlation, None)
             if harm is not None:
                 if harm == "cut after":

@@ -17,7 +17,7 @@ from schemas.partitions import partition_of
 from schemas.times import DAY_US, HOUR_US, SECOND_US
 from tests.simulation.company import Company
 from tests.simulation.events import Line, Scenarios
-from tests.simulation.stream import Sending, _arranged
+from tests.simulation.stream import Sending, arranged
 
 from .fleet import until
 from .reader import Place, Watcher
@@ -135,7 +135,7 @@ class Traffic:
             if line.malformed:
                 self.malformed.add(line.value)
         self._start_us += _NEXT_PERIOD_US
-        sendings = self._with_clock_steps(_arranged(scenarios.lines, self._rng, self._partitions))
+        sendings = self._with_clock_steps(arranged(scenarios.lines, self._rng, self._partitions))
         self._count(scenarios.lines, sendings)
         return sendings
 

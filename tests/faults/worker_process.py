@@ -2,7 +2,8 @@
 
 `python -m tests.faults.worker_process OPTIONS` with `Options` as JSON. It says what it does on standard output, one
 JSON object a line, and does as it is told on standard input: `trap POINT N` stops the whole process (SIGSTOP) when it
-comes to that point the N-th time from now, `leave` ends it in good order. When its input ends, so does it.
+comes to that point the N-th time from now, `ready` has it say what it waits for, `leave` ends it in good order. When
+its input ends, so does it.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from connectors.broker import BrokerError
+from connectors.health import Health
 from connectors.kafka.broker import KafkaBroker
 from connectors.partition_task import Batch, PartitionTask
 from connectors.worker import Unobserved, Worker
@@ -117,6 +119,8 @@ async def _obey(worker: Worker, trap: Trap) -> None:
         match line.decode().split():
             case ["trap", point, times]:
                 trap.point, trap.left = point, int(times)
+            case ["ready"]:
+                say(waiting_for=Health(worker).waiting_for())
             case ["leave"]:
                 worker.stop()
     # Whoever started this process has gone.
