@@ -218,8 +218,8 @@ def _fit(kind: type[S], **values: Any) -> S:
         text = str(error)
         if "$.name" in text:
             text = (
-                f"{values['name']!r} can't be a user's name: take 2 to 32 small letters, digits, '.', '_', '-', the first "
-                "one a letter"
+                f"{values['name']!r} can't be a user's name: take 2 to 32 small letters, digits, '.', '_', '-', "
+                "the first one a letter"
             )
         raise Refused(text) from None
 
