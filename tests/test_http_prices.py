@@ -1,5 +1,6 @@
 """Price lists through the API: from the uploaded file to their publication and back, by those who may."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,8 +8,13 @@ import pytest
 from api import APP, Api, api_on
 from postgres import TestedDatabase
 
-from connectors.postgres.database import Database, open_database
+from connectors.memory import MemoryBroker
+from connectors.postgres import outbox as outbox_rows
+from connectors.postgres.database import RELAY, Database, open_database
+from connectors.reference.reader import ReferenceReader
+from connectors.relay import Relay
 from engine.reference import Reference
+from schemas import topics
 from schemas.reference import PriceList, PriceRow, Provider
 from schemas.times import from_datetime, to_text
 
@@ -654,5 +660,59 @@ def test_a_call_is_priced_by_what_its_set_up_asked_for(database: TestedDatabase)
         version = await uploaded(api, "R", "38199 9.00", "38111 1.00", params={})
         result = (await rehearse(api, version))["result"]
         assert result["total"]["after_retail_micros"] == 9_000_000
+
+    told(database, story)
+
+
+# -- to the engine ----------------------------------------------------------------------------------------------------
+
+
+async def relayed(api: Api, broker: MemoryBroker, now: datetime) -> dict[str, int]:
+    """What the engine sells by, prefix and price, when the relay has passed on all that is due at a moment."""
+
+    async def now_us() -> int:
+        return from_datetime(now)
+
+    async with open_database(api.database.settings, role=RELAY) as own:
+        relay = Relay(own.pool, broker, now_us=now_us)
+        running = asyncio.create_task(relay.run())
+        async with asyncio.timeout(20), own.pool.acquire() as connection:
+            while await outbox_rows.waiting(connection, now=now):
+                assert not running.done(), running.exception()
+                await asyncio.sleep(0.01)
+        relay.stop()
+        await running
+    reader = ReferenceReader(broker)
+    await reader.start()
+    return {
+        price.prefix: price.tariff.rates[0].price_micros // 1_000_000
+        for price in reader.reference.retail["R"].index.items()
+    }
+
+
+def test_what_is_published_comes_into_force_in_the_engine_on_its_day_and_what_is_taken_back_does_not(
+    database: TestedDatabase,
+) -> None:
+    broker = MemoryBroker({topics.REFERENCE.name: 1, topics.ACCOUNT_COMMANDS.name: 1}, [topics.REFERENCE.name])
+
+    async def story(api: Api) -> None:
+        await published(api, "R", "381 3")
+        now = datetime.now(UTC) + timedelta(minutes=1)
+        assert await relayed(api, broker, now) == {"381": 3}
+
+        for price, days in (("4", 1), ("5", 2)):
+            version = await uploaded(api, "R", f"381 {price}", params={})
+            await linted(api, version)
+            since = to_text(from_datetime(now + timedelta(days=days)))
+            assert (await publish(api, version, in_force_from=since)).json()["stage"] == "scheduled"
+        await api.ok("POST", f"{_path(version)}/roll-back", json=WHY)
+        assert await relayed(api, broker, now) == {"381": 3}
+        assert await relayed(api, broker, now + timedelta(days=1)) == {"381": 4}
+        assert await relayed(api, broker, now + timedelta(days=3)) == {"381": 4}
+
+        later = to_text(from_datetime(now + timedelta(days=3)))
+        await api.ok("PUT", "/api/clock", role="administrator", json={"at": later, "running": False, **WHY})
+        await api.ok("POST", "/api/price-lists/R/versions/2/roll-back", json=WHY)
+        assert await relayed(api, broker, now + timedelta(days=4)) == {"381": 3}
 
     told(database, story)

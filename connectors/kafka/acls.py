@@ -27,6 +27,8 @@ class Process(NamedTuple):
     writes: Sequence[Topic]
     why: str
     transactions: bool = False
+    ids: tuple[str, ...] = ()
+    """Transactional ids of its own, beside those of the application."""
 
 
 PROCESSES: dict[str, Process] = {
@@ -37,10 +39,20 @@ PROCESSES: dict[str, Process] = {
         why="decides and rates",
         transactions=True,
     ),
-    "reference": Process((topics.REFERENCE,), (topics.REFERENCE,), "publishes accounts, prices, locks, numbers"),
+    "reference": Process(
+        (topics.REFERENCE,),
+        (topics.REFERENCE,),
+        "publishes accounts, prices, locks, numbers",
+        ids=("tollgate-reference",),
+    ),
     "switch": Process((topics.CALL_DECISIONS,), (topics.CALL_ATTEMPTS, topics.CDRS), "asks, and delivers CDRs"),
     "gateway": Process((topics.CALL_DECISIONS,), (topics.CALL_ATTEMPTS, topics.CDRS), "asks on behalf of switches"),
-    "relay": Process((), (topics.ACCOUNT_COMMANDS,), "passes commands on from PostgreSQL"),
+    "relay": Process(
+        (topics.ACCOUNT_COMMANDS, topics.REFERENCE),
+        (topics.ACCOUNT_COMMANDS, topics.REFERENCE),
+        "tells the engine what the office has changed",
+        ids=("tollgate-relay", "tollgate-reference"),
+    ),
     "projector": Process(
         (topics.CALL_ATTEMPTS, *topics.OUTPUTS),
         (),
@@ -132,6 +144,9 @@ def _of(name: str, principal: str, settings: KafkaSettings) -> Iterator[Acl]:
     if process.transactions:
         for operation in ("Write", "Describe"):
             yield Acl(principal, operation, "transactional_id", f"{settings.application}.", prefixed=True)
+    for own in process.ids:
+        for operation in ("Write", "Describe"):
+            yield Acl(principal, operation, "transactional_id", own)
 
 
 # -- what is there ----------------------------------------------------------------------------------------------------
