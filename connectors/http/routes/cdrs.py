@@ -126,7 +126,7 @@ async def cdrs(call: Call, asked: CdrsAsked) -> CdrList:
     produces=PRODUCES,
     problems=(404,),
 )
-async def export_cdrs(call: Call, asked: CdrsExported) -> Response[Any]:
+async def export_cdrs(call: Call, asked: CdrsExported) -> Response[bytes]:
     await _connected(call, asked.account_id)
     # One row beyond the limit: a list that is cut unseen would be believed.
     last: _Place | None = _FIRST

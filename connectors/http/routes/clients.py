@@ -246,7 +246,7 @@ async def clients(call: Call, asked: ClientsAsked) -> ClientList:
 
 
 @get("/api/clients/export", requires="clients.see", summary="Clients as a file", produces=PRODUCES)
-async def export_clients(call: Call, asked: ClientsExported) -> Response[Any]:
+async def export_clients(call: Call, asked: ClientsExported) -> Response[bytes]:
     total, rows = await _search(call, asked, None, asked.limit)
     if total > asked.limit:
         raise unfit(ErrorAt(f"{total} clients were found: ask for fewer, or for a higher limit", parameter="limit"))

@@ -143,7 +143,12 @@ async def lock_history(call: Call, lock_id: str) -> History:
     return History(lock_id, card.ask, card.history)
 
 
-@get("/api/lock-check", requires="locks.see", summary="Which locks cover a number, and which one denies (§2.2)")
+@get(
+    "/api/lock-check",
+    requires="locks.see",
+    summary="Which locks cover a number, and which one denies (§2.2)",
+    problems=(404,),
+)
 async def check_lock(call: Call, asked: LockCheckAsked) -> LockAnswer:
     as_of = moment_of(asked.at, "at")
     if as_of is not None and as_of > call.now:
