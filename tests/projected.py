@@ -250,6 +250,12 @@ class _Trapped:
     async def fetch(self, query: str, *arguments: Any) -> Any:
         return await self._step(_name_of(query), self._connection.fetch, query, *arguments)
 
+    def add_termination_listener(self, told: Callable[..., None]) -> None:
+        self._connection.add_termination_listener(told)
+
+    def remove_termination_listener(self, told: Callable[..., None]) -> None:
+        self._connection.remove_termination_listener(told)
+
     async def copy_records_to_table(self, table: str, **more: Any) -> Any:
         return await self._step(table, self._connection.copy_records_to_table, table, **more)
 
