@@ -17,7 +17,7 @@ $(READY): pyproject.toml deploy/bootstrap.sh
 	@PYTHON="$(PYTHON)" deploy/bootstrap.sh $(VENV)
 	@touch $@
 
-demo: $(READY)  ## a sample operator and an hour of its calls through the engine
+demo: $(READY)  ## the whole system in one process with a sample hour, and its API (ARGS=--once: ends)
 	@$(BIN)/tollgate demo $(ARGS)
 
 test: $(READY) check  ## all checks and tests

@@ -6,11 +6,15 @@ Each command runs in a process of its own, as people and programs run it.
 import gzip
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -436,8 +440,55 @@ def test_the_questions_that_the_demonstration_proposes_can_be_asked(shown: Demon
 
 
 def test_another_seed_shows_another_hour(shown: Demonstration, tmp_path: Path) -> None:
-    other = tollgate("demo", "--attempts", 300, "--seed", 2, "--folder", tmp_path)
+    other = tollgate("demo", "--attempts", 300, "--seed", 2, "--folder", tmp_path, "--once")
     assert other.code == 0
     assert (tmp_path / "results" / "rated-cdrs.jsonl").read_bytes() != (
         shown.folder / "results" / "rated-cdrs.jsonl"
     ).read_bytes()
+
+
+def test_the_books_of_the_demonstration_agree(shown: Demonstration) -> None:
+    balances = shown.results("account-balances.jsonl")
+    assert f"agree on {len(balances):,} accounts, to the micro" in shown.ran.out
+
+
+def test_the_demonstration_serves_until_it_is_stopped_and_begins_anew(tmp_path: Path) -> None:
+    for attempts in (120, 150):
+        with serving(tmp_path, attempts) as (process, told):
+            key = re.search(r"^manager .* Bearer (\S+)$", told, re.MULTILINE)
+            assert key is not None, told
+            questions = re.findall(r"^  curl .* '?(http://\S+?)'?$", told, re.MULTILINE)
+            assert len(questions) == 3, told
+            for question in questions:
+                asked = Request(question, headers={"Authorization": f"Bearer {key[1]}"})
+                with urlopen(asked) as answer:
+                    assert json.load(answer)
+            again = tollgate("demo", "--folder", tmp_path)
+            assert refused(again, "a demonstration runs in", "already")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+        assert int(re.findall(r"^ decisions +(\d+)", told, re.MULTILINE)[0]) in range(attempts, 2 * attempts)
+
+
+@contextmanager
+def serving(folder: Path, attempts: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A demonstration that serves, and what it has said so far."""
+    arguments = ["demo", "--attempts", str(attempts), "--folder", str(folder), "--port", "0"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from connectors.cli import main; main()", *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    told = ""
+    try:
+        while "Ctrl-C" not in told:
+            line = process.stdout.readline()
+            assert line, f"it ended: {told}"
+            told += line
+        yield process, told
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()

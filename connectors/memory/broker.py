@@ -104,6 +104,10 @@ class MemoryBroker:
         """The next offset that the group is to read; None before its first commit."""
         return self._cluster.offsets.get(group, {}).get(partition)
 
+    def waiting(self, partition: TopicPartition, from_offset: int) -> int:
+        """How many committed records stand at this offset or above. Raises UnknownTopic."""
+        return self._cluster.log(*partition).waiting(from_offset)
+
     def forget(self, topic: str, partition: int, before_offset: int) -> None:
         """Deletes records below an offset, but none that is not stable yet. Raises UnknownTopic."""
         self._cluster.log(topic, partition).forget(before_offset)
