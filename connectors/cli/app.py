@@ -61,18 +61,7 @@ def read_folder(folder: Path, engine: EngineSettings) -> ReferenceFolder:
 
 def load_reference(folder: Path, engine: EngineSettings) -> Reference:
     """The folder's tables. Raises Refused with the errors listed."""
-    found = read_folder(folder, engine)
-    return Reference(
-        accounts=found.accounts.values(),
-        providers=found.providers.values(),
-        plans=found.tariff_plans.values(),
-        price_lists=found.price_lists.values(),
-        prices=found.prices,
-        bands=found.bands.values(),
-        locks=found.locks.values(),
-        numbers=found.numbers.values(),
-        discounts=found.discounts,
-    )
+    return read_folder(folder, engine).tables()
 
 
 def print_json(value: object) -> None:

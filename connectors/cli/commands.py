@@ -9,6 +9,7 @@ import cyclopts
 
 from connectors.cli import (
     api,
+    ask,
     audit,
     check,
     config,
@@ -30,6 +31,7 @@ from connectors.settings import BadSettings
 
 __all__ = [
     "api",
+    "ask",
     "audit",
     "check",
     "config",

@@ -27,6 +27,7 @@ from connectors.files.csv_table import CsvTable
 from connectors.files.folder_errors import BrokenFolder, ErrorList, FolderError
 from connectors.files.folder_rows import Column, Register, Row, check_span, read_rows
 from connectors.files.price_file import PRICE_COLUMNS, PriceFile
+from engine.reference import Reference
 from schemas.reference import (
     Account,
     Band,
@@ -68,6 +69,20 @@ class ReferenceFolder:
     locks: Mapping[str, Lock]
     numbers: Mapping[str, Number]
     discounts: Sequence[Discount]
+
+    def tables(self) -> Reference:
+        """The engine's tables of it; a million prices take some seconds."""
+        return Reference(
+            accounts=self.accounts.values(),
+            providers=self.providers.values(),
+            plans=self.tariff_plans.values(),
+            price_lists=self.price_lists.values(),
+            prices=self.prices,
+            bands=self.bands.values(),
+            locks=self.locks.values(),
+            numbers=self.numbers.values(),
+            discounts=self.discounts,
+        )
 
 
 def read_reference_folder(
@@ -212,7 +227,10 @@ class _FolderReader:
                         "forbid_loss", f"plan {plan!r} says {said} on line {line}; write the same in all its rows"
                     )
             if good and plan is not None:
-                lists.setdefault(plan, []).append(row.record(PlanList))
+                entries = lists.setdefault(plan, [])
+                entries.append(row.record(PlanList))
+                if len(entries) == MOST_LISTS + 1:
+                    row.error("", f"plan {plan!r} has more than {MOST_LISTS} lists; leave those that are needed")
         if table.lost:
             self._plans.complete = False
         return {plan: TariffPlan(plan, tuple(entries), forbids[plan][0]) for plan, entries in lists.items()}
@@ -363,6 +381,9 @@ class _Span(NamedTuple):
     end: str
     row: Row
 
+
+MOST_LISTS = 32_767
+"""Of one plan; the record numbers them with 16 bits."""
 
 _FOR_EVER = "9999"
 _ORDER = parse.whole(-parse.MAX_NUMBER)

@@ -44,6 +44,11 @@ def routes_of(app: Litestar) -> tuple[Route, ...]:
     return routes
 
 
+def declared() -> tuple[Route, ...]:
+    """All routes of the API, without an application."""
+    return tuple(handler.opt[ROUTE] for module in MODULES for handler in module.ROUTES)
+
+
 def _declared(app: Litestar) -> Iterator[Route]:
     operations: dict[str, str] = {}
     for route in app.routes:
