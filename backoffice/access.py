@@ -43,7 +43,8 @@ prices.publish            .   .   x   x   .   x   .   .   .   publish and roll b
 numbers.see               x   x   x   x   x   x   x   .   .   search the operator's numbers
 numbers.change            .   .   .   .   .   x   .   .   .   enter numbers into the capacity
 numbers.ask               x   x   .   .   .   x   .   .   .   ask that a number be released for sale
-numbers.release           .   .   .   .   .   x   .   .   .   approve it; nobody approves what he asked for
+numbers.release           x   x   .   .   .   x   .   .   .   answer it as the desk it goes to; nobody answers his own
+numbers.sell              x   x   .   .   .   x   .   .   .   create, activate and close subscribers, release numbers
 locks.see                 x   x   x   x   x   x   x   .   .   read locks and their history, check a number
 locks.ask                 x   x   .   .   .   x   .   .   .   ask a lock's author why, and to lift it
 locks.set                 .   .   .   x   x   x   .   .   .   set locks
@@ -60,6 +61,7 @@ rejected.see              x   .   .   .   x   x   x   x   .   read rejected even
 rejected.resubmit         .   .   .   .   x   x   .   .   .   submit rejected events again
 statistics.see            x   x   x   x   x   x   x   .   .   read traffic and reports
 letters.see               x   x   .   .   x   x   x   .   .   read letters that went out
+jobs.see                  .   .   .   .   x   x   x   x   .   read what the jobs of the night did
 jobs.run                  .   .   .   .   .   x   .   x   .   start the jobs of a night
 calendar.see              x   x   x   x   x   x   x   x   .   read the production calendar and the business clock
 calendar.load             .   .   .   .   .   x   .   x   .   load the production calendar

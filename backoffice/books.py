@@ -24,6 +24,10 @@ TOP_UP = "top_up"
 WRITE_OFF = "write_off"
 """Charges other than calls (§3.2): subscriptions, corrections of bills."""
 
+CORRECTION = "correction"
+"""What calls that were rated again are charged more or less. It comes to nothing: what passes between it and the
+clients on one side passes between it and revenue on the other."""
+
 REVENUE = "revenue"
 """Owner: the service. Calls sold."""
 
@@ -41,6 +45,7 @@ AGAINST = {
     "payment": CASH,
     "top_up": TOP_UP,
     "write_off": WRITE_OFF,
+    "correction": CORRECTION,
     "block": None,
     "unblock": None,
     "close": None,
@@ -87,6 +92,11 @@ def of_sale(account_id: str, service: str, amount_micros: int) -> Transfer | Non
 def of_purchase(provider_id: str, service: str, amount_micros: int) -> Transfer | None:
     """A call that a provider carried. None when it costs nothing."""
     return _transfer(LedgerAccount(COST, service), LedgerAccount(PAYABLE, provider_id), amount_micros)
+
+
+def of_resale(service: str, more_micros: int) -> Transfer | None:
+    """Calls of a service that clients are charged so much more for, once rated again. None for nothing."""
+    return _transfer(LedgerAccount(CORRECTION), LedgerAccount(REVENUE, service), more_micros)
 
 
 def _transfer(debit: LedgerAccount, credit: LedgerAccount, amount_micros: int) -> Transfer | None:

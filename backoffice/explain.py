@@ -43,6 +43,7 @@ from schemas.decisions import (
 from schemas.events import CallAttempt, CallExtension, CallRelease, Cdr
 from schemas.money import to_text as money_text
 from schemas.rated import Charge, ChargeLine, RatedCdr
+from schemas.times import to_us
 
 T = TypeVar("T")
 
@@ -450,6 +451,22 @@ def today(
         anew = rate_under(settings, reference, cdr_of(one.record), one.record, account, attempt, first)
         rated.append((one.record, anew))
     return Today(decision, tuple(rated))
+
+
+def without_itself(facts: CallFacts, state: AccountState, told_at: str) -> None:
+    """Takes the call's own hold and place out of an account's state, as it was told at `told_at`, if they are in it
+    still: a call that goes on, or whose CDR has not come yet, is not in its own way."""
+    if facts.decision is None or facts.rated or facts.release is not None:
+        return
+    said = [facts.decision.record, *(one.answer.record for one in facts.extensions)]
+    first = said[0]
+    if not first.allow or first.emergency is True or first.account_id is None:
+        return
+    granted = [one for one in said if one.hold_expires_at is not None]
+    expires_at = granted[-1].hold_expires_at if granted else None
+    if expires_at is not None and to_us(expires_at) > to_us(told_at):
+        state.held_micros = max(state.held_micros - granted[-1].hold_micros, 0)
+        state.running = max(state.running - 1, 0)
 
 
 def cdr_of(rated: RatedCdr) -> Cdr:

@@ -23,7 +23,7 @@ MOST_ENTRIES = 1_000
 
 ENTERED = "entered"
 
-CommandKind = Literal["payment", "top_up", "write_off", "block", "unblock", "close"]
+CommandKind = Literal["payment", "top_up", "write_off", "correction", "block", "unblock", "close"]
 MONEY: tuple[CommandKind, ...] = ("payment", "top_up", "write_off")
 
 
@@ -653,6 +653,10 @@ async def put_number(office: Office, trail: Trail, number: str, sent: NumberSent
     status = sent.status or ("free" if before is None else before.status)
     account_id = sent.account_id
     if before is None:
+        # Statistics of a new number begin when it comes: an earlier day would make it clean at once (D18).
+        for day, pointer in ((joined, "/joined_on"), (archived, "/archived_on")):
+            if day is not None and day < now.today.isoformat():
+                problems.append(FieldProblem(pointer, "lies before today: its calls were not counted then"))
         joined = joined or now.today.isoformat()
         if status == "archive":
             archived = archived or now.today.isoformat()
@@ -665,6 +669,8 @@ async def put_number(office: Office, trail: Trail, number: str, sent: NumberSent
         joined, archived = joined or before.joined_on, archived or before.archived_on
         if problems:
             raise Unfit(problems)
+        if joined != before.joined_on and before.joined_on is not None and joined is not None:
+            raise InTheWay(f"number {number} joined on {before.joined_on}: its rest is counted from there")
         if (status, account_id, archived) != (before.status, before.account_id, before.archived_on):
             raise InTheWay(
                 f"number {number} is {before.status}: it is sold, released and rested by its own rules, not by hand"

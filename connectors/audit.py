@@ -124,6 +124,7 @@ class _Audit:
         await self._look_at_copies()
         await self._look_at_what_is_missing()
         await self._look_at_commands()
+        await self._look_at_reratings()
         await self._look_at_the_office()
         ledger = {kind: (int(debit), int(credit)) for kind, debit, credit in await self._fetch("books/totals")}
         return Report(
@@ -331,6 +332,9 @@ class _Audit:
                 continue
             if self._broker is not None:
                 self._add([_lost(row["account_id"], row["command_id"])])
+
+    async def _look_at_reratings(self) -> None:
+        self._add([_unlike_rerating(row) for row in await self._fetch("books/unlike_reratings", self._at_most + 1)])
 
     async def _look_at_the_office(self) -> None:
         for seq, fault in await self._connection.fetch("SELECT seq, fault FROM plumbing.audit_faults()"):
@@ -554,6 +558,32 @@ def _unlike_fact(row: Any) -> Finding:
     else:
         text = "its posting names another cause than its fact"
     return Finding("error", "posting", where, cause, expected, found, text)
+
+
+_RERATING = {
+    "calls": "it does not have as many calls as its items",
+    "retail": "its items are not what it comes to for the client",
+    "wholesale": "its items are not what it comes to for the providers",
+    "revenue": "its postings of revenue are not what its items come to",
+    "cost": "its postings of cost are not what its items come to",
+    "order": "the correction that was ordered is not what its items come to",
+    "order back": "the correction that takes it back is not what its items come to",
+    "rejected": "the engine has rejected its correction: post the run again",
+    "rejected back": "the engine has rejected the correction that takes it back: look at the account",
+}
+
+
+def _unlike_rerating(row: Any) -> Finding:
+    where = f"account {row['account_id']}" if row["account_id"] else "calls of nobody's"
+    return Finding(
+        "error",
+        "re-rating",
+        where,
+        f"re-rating {row['rerating_id']}",
+        row["expected_micros"],
+        row["found_micros"],
+        _RERATING[row["what"]],
+    )
 
 
 def _command_findings(row: Any, on_their_way: Mapping[str, str], topics_read: bool) -> list[Finding]:

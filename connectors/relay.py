@@ -5,60 +5,35 @@ A change stands in the outbox from the moment that it is saved. Its reference re
 leaves rows that were published and not marked: reference records that are there already make no new version, and
 commands are looked for on the topic before they are sent again, since the engine remembers ids for a day only.
 
-One relay is active, by a lock of the database and by the broker's fencing; others stand by.
+One relay is active, by a lock of the database and by the broker's fencing; others stand by. The active one also lifts
+the locks whose time is over: it is what tells the engine of it, within the same second.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
-
-from connectors.broker import Broker, BrokerError, Message, Producer, TopicPartition, UnknownTopic
+from connectors.broker import Broker, BrokerError, UnknownTopic
 from connectors.postgres import outbox
-from connectors.postgres.change import COMMAND
+from connectors.postgres.change import OutcomeUnknown
 from connectors.postgres.database import DRIVER_TROUBLES, Connection, Pool
+from connectors.postgres.locks import end_due_locks
 from connectors.postgres.outbox import Backlog, Waiting
-from connectors.postgres.reference import read_reference
-from connectors.reference.keys import ACCOUNT, BAND, DISCOUNTS, LOCK, NUMBER, PRICE_LIST, PROVIDER, TARIFF_PLAN
-from connectors.reference.publisher import Publishable, ReferencePublisher, Unpublishable
+from connectors.relay_session import RelaySession
 from engine.settings import EngineSettings
-from schemas import topics
-from schemas.codec import encode
-from schemas.events import AccountCommand
-from schemas.partitions import partition_of
-from schemas.reference import Account, AccountDiscounts, Band, Lock, Number, Provider, TariffPlan
 from schemas.times import from_datetime, to_datetime
 
 log = logging.getLogger("tollgate.relay")
 
-TRANSACTIONAL_ID = "tollgate-relay"
-
 LOOK_SECONDS = 1.0
-"""How often the outbox is looked at when nothing says that there is something in it."""
+"""How often the outbox is looked at when nothing says that there is something in it, and ends of locks in any case."""
+
+THE_BROKER, THE_DATABASE = "the broker", "the database"
 
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 5.0
-
-_TYPES: dict[str, Any] = {
-    ACCOUNT: Account,
-    PROVIDER: Provider,
-    TARIFF_PLAN: TariffPlan,
-    BAND: Band,
-    LOCK: Lock,
-    NUMBER: Number,
-    DISCOUNTS: AccountDiscounts,
-}
-
-
-class Stuck(Exception):
-    """A row of the outbox can't be published, and none behind it may be before it. Names it and the remedy."""
-
-
-class EmptyTopic(Exception):
-    """The topic has forgotten what the record says was published to it. Says what to do."""
 
 
 class Observer(Protocol):
@@ -66,6 +41,9 @@ class Observer(Protocol):
 
     def published(self, rows: Sequence[Waiting], seconds: float) -> None:
         """Rows were published and marked; the oldest of them waited for so long."""
+
+    def locks_ended(self, count: int) -> None:
+        """Locks were lifted because their time was over."""
 
     def away(self, what: str) -> None:
         """The database or the broker does not answer."""
@@ -77,12 +55,15 @@ class Unobserved:
     def published(self, rows: Sequence[Waiting], seconds: float) -> None:
         """Nobody looks."""
 
+    def locks_ended(self, count: int) -> None:
+        """Nobody looks."""
+
     def away(self, what: str) -> None:
         """Nobody looks."""
 
 
 class Relay:
-    """`run` until `stop`. `active`: whether it is the one that publishes; `backlog`: what waited at the last look."""
+    """`run` until `stop`. What it says of itself is as of its last look."""
 
     def __init__(
         self,
@@ -93,25 +74,45 @@ class Relay:
         settings: EngineSettings | None = None,
         republish: bool = False,
         observer: Observer | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`now_us`: the business clock. `republish`: an empty topic gets all that the record says, once."""
+        """`now_us`: the business clock. `republish`: an empty topic gets all that the record says, once.
+        `monotonic`: what rounds are timed by."""
         self.active = False
-        self.backlog = Backlog(0, None)
+        """Whether it is the one that publishes."""
+        self.standing_by = False
+        """Whether another one is."""
+        self.backlog = Backlog(0, None, 0)
+        """What waits."""
         self.away: str | None = None
         """What does not answer at present."""
+        self.version = 0
+        """The version of the reference data on the topic; 0 as long as it has not been active."""
+        self.last_step = monotonic()
+        """When the last round ended, by `monotonic`."""
         self._pool = pool
         self._broker = broker
         self._now_us = now_us
         self._settings = settings or EngineSettings()
         self._republish = republish
         self._observer = observer or Unobserved()
+        self._monotonic = monotonic
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
+        self._looked_at = 0.0
+        """When the backlog was looked at, by `monotonic`; and how old its oldest row was then."""
+        self._oldest_seconds = 0.0
 
     def stop(self) -> None:
         """Ends `run` after the change in hand."""
         self._stopping.set()
         self._news.set()
+
+    def oldest_seconds(self) -> float:
+        """For how long the oldest row has been waiting that could be published; 0: none waits."""
+        if self.backlog.oldest is None:
+            return 0.0
+        return self._oldest_seconds + self._monotonic() - self._looked_at
 
     async def run(self) -> None:
         """Publishes until `stop`. Raises Stuck, EmptyTopic, UnknownTopic; waits for whatever is away."""
@@ -125,33 +126,60 @@ class Relay:
                             await self._work(session)
                     else:
                         self._answered()
+                        self.standing_by = True
+                        await self._look(connection)
+                        self._finished_a_round()
                         await self._sleep(LOOK_SECONDS)
                 continue
             except UnknownTopic:
                 raise
             except BrokerError as error:
-                self._lost("the broker", error)
-            except DRIVER_TROUBLES as error:
-                self._lost("the database", error)
+                self._lost(THE_BROKER, error)
+            except (*DRIVER_TROUBLES, OutcomeUnknown) as error:
+                self._lost(THE_DATABASE, error)
             finally:
-                self.active = False
+                self.active = self.standing_by = False
+            self._finished_a_round()
             await self._sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
 
-    async def _work(self, session: "_Session") -> None:
+    async def _work(self, session: RelaySession) -> None:
+        """Rounds of the active relay: 1. What is due by the clock, once a second. 2. What comes next of the outbox.
+        3. If nothing does, wait for news."""
         self.active = True
         self._answered()
+        looked_at = -LOOK_SECONDS
         while not self._stopping.is_set():
             self._news.clear()
+            # 1
+            if self._monotonic() - looked_at >= LOOK_SECONDS:
+                looked_at = self._monotonic()
+                await self._end_locks()
+                await self._look(session.connection)
+            # 2
             rows = await session.publish_next()
-            self.backlog = await outbox.backlog(session.connection)
+            self.version = session.version
+            self._finished_a_round()
             if rows:
                 oldest = from_datetime(min(row.at for row in rows))
                 self._observer.published(rows, max(await self._now_us() - oldest, 0) / 1e6)
                 continue
+            # 3
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(max(looked_at + LOOK_SECONDS - self._monotonic(), 0)):
                     await self._news.wait()
+
+    async def _end_locks(self) -> None:
+        if ended := await end_due_locks(self._pool, to_datetime(await self._now_us())):
+            log.info("%d locks were lifted, their time is over: %s", len(ended), ", ".join(x.lock_id for x in ended))
+            self._observer.locks_ended(len(ended))
+
+    async def _look(self, connection: Connection) -> None:
+        now_us = await self._now_us()
+        self.backlog = await outbox.backlog(connection, now=to_datetime(now_us))
+        self._looked_at = self._monotonic()
+        oldest = self.backlog.oldest
+        self._oldest_seconds = 0.0 if oldest is None else max(now_us - from_datetime(oldest), 0) / 1e6
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Connection]:
@@ -171,13 +199,17 @@ class Relay:
                 await self._pool.release(connection)
 
     @asynccontextmanager
-    async def _opened(self, connection: Connection) -> AsyncIterator["_Session"]:
+    async def _opened(self, connection: Connection) -> AsyncIterator[RelaySession]:
         async with AsyncExitStack() as closing:
-            session = _Session(connection, self._broker, self._settings, self._now_us)
+            session = RelaySession(connection, self._broker, self._settings, self._now_us)
             closing.push_async_callback(session.close)
             await session.open(self._pool, republish=self._republish)
             self._republish = False
+            self.version = session.version
             yield session
+
+    def _finished_a_round(self) -> None:
+        self.last_step = self._monotonic()
 
     def _lost(self, what: str, error: Exception) -> None:
         if self.away != what:
@@ -194,157 +226,3 @@ class Relay:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
-
-
-class _Session:
-    """An active relay's hold on the database and the broker, for as long as nothing goes wrong."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        broker: Broker,
-        settings: EngineSettings,
-        now_us: Callable[[], Awaitable[int]],
-    ) -> None:
-        self.connection = connection
-        self._broker = broker
-        self._settings = settings
-        self._business_now_us = now_us
-        self._publisher: ReferencePublisher | None = None
-        self._commands: Producer | None = None
-        self._partitions = 0
-        self._sent_already: set[str] = set()
-        """Commands that wait in the outbox, though a former relay has sent them."""
-        self._at_us = 0
-        """The business moment of the change in hand."""
-
-    async def open(self, pool: Pool, *, republish: bool) -> None:
-        """Fences a former relay, and finds out what it has done. Raises EmptyTopic."""
-        self._partitions = await self._broker.partition_count(topics.ACCOUNT_COMMANDS.name)
-        self._commands = await self._broker.producer(TRANSACTIONAL_ID)
-        self._sent_already = await self._find_sent(await outbox.commands_waiting(self.connection))
-        self._publisher = await ReferencePublisher.open(
-            self._broker, author="relay", settings=self._settings, now_us=lambda: self._at_us
-        )
-        latest = await outbox.latest_version(self.connection)
-        if self._publisher.version >= latest:
-            return
-        if self._publisher.version > 0 or not republish:
-            raise EmptyTopic(
-                f"the topic reference is at version {self._publisher.version}, the record at {latest}: they do not "
-                "belong together. If Kafka is new and empty, `tollgate relay --republish` brings it all that the "
-                "record says"
-            )
-        self._at_us = await self._business_now_us()
-        folder = await read_reference(pool, at=to_datetime(self._at_us))
-        # Versions go on where they were: an output names the same version for ever.
-        self._publisher.version = latest
-        report = await self._publisher.publish_folder(folder)
-        log.info("version %d: all that the record says was published to the empty topic", report.version)
-
-    async def close(self) -> None:
-        """Lets go of the producers."""
-        for held in (self._publisher, self._commands):
-            if held is not None:
-                with suppress(BrokerError):
-                    await held.close()
-
-    async def _find_sent(self, waiting: set[str]) -> set[str]:
-        """Those of the commands that are on the topic. The former relay is fenced: nothing of it can come any more."""
-        found: set[str] = set()
-        if not waiting:
-            return found
-        decode = msgspec.json.Decoder(_CommandId).decode
-        for partition in range(self._partitions):
-            async for batch in self._broker.read_to_end(TopicPartition(topics.ACCOUNT_COMMANDS.name, partition)):
-                for record in batch:
-                    with suppress(msgspec.DecodeError, UnicodeDecodeError):
-                        if (name := decode(record.value or b"").command_id) in waiting:
-                            found.add(name)
-        return found
-
-    async def publish_next(self) -> Sequence[Waiting]:
-        """Publishes and marks what comes next; those rows, none if nothing waits. Raises Stuck."""
-        now = to_datetime(await self._business_now_us())
-        rows = await outbox.waiting(self.connection, now=now)
-        if not rows:
-            return ()
-        change = [row for row in rows if row.change_id == rows[0].change_id]
-        if all(row.kind == COMMAND for row in change):
-            # Commands of many changes go together, as far as no reference record comes between.
-            following = next((place for place, row in enumerate(rows) if row.kind != COMMAND), len(rows))
-            change = rows[:following]
-        commands = [row for row in change if row.kind == COMMAND]
-        records = [row for row in change if row.kind != COMMAND]
-        if records:
-            await self._publish_records(records, now)
-        if commands:
-            await self._send(commands)
-        return change
-
-    async def _publish_records(self, rows: Sequence[Waiting], now: datetime) -> None:
-        assert self._publisher is not None
-        records: list[Publishable] = []
-        gone: list[tuple[str, str]] = []
-        lists = []
-        overtaken: list[int] = []
-        for row in rows:
-            if row.payload is None:
-                gone.append((row.kind, row.key))
-            elif row.kind == PRICE_LIST:
-                found = await outbox.price_list(self.connection, row.key, row.payload["version_id"], now=now)
-                if found is None:
-                    # It was rolled back, or another one has come into force: that one has a row of its own.
-                    overtaken.append(row.seq)
-                else:
-                    lists.append(found)
-            else:
-                records.append(self._record(row))
-        self._at_us = max(from_datetime(max(row.at for row in rows)), self._at_us)
-        if lists:
-            self._at_us = max(self._at_us, from_datetime(now))
-        try:
-            report = await self._publisher.publish_change(records, gone=gone, lists=lists)
-        except Unpublishable as error:
-            raise Stuck(f"outbox row {rows[0].seq} (change {rows[0].change_id}): {error}") from None
-        await outbox.mark(self.connection, [row.seq for row in rows if row.seq not in overtaken], report.version)
-        if overtaken:
-            await outbox.mark(self.connection, overtaken, None)
-
-    def _record(self, row: Waiting) -> Publishable:
-        try:
-            found: Publishable = msgspec.convert(row.payload, _TYPES[row.kind])
-        except KeyError:
-            raise Stuck(f"outbox row {row.seq}: a newer program wrote kind {row.kind!r}; update this one") from None
-        except msgspec.ValidationError as error:
-            raise Stuck(f"outbox row {row.seq} ({row.kind} {row.key}): {error}; a newer program wrote it") from None
-        return found
-
-    async def _send(self, rows: Sequence[Waiting]) -> None:
-        assert self._commands is not None
-        by_partition: dict[int, list[Message]] = {}
-        for row in rows:
-            try:
-                command: AccountCommand = msgspec.convert(row.payload, AccountCommand)
-            except msgspec.ValidationError as error:
-                raise Stuck(f"outbox row {row.seq} (command for {row.key}): {error}") from None
-            if command.command_id in self._sent_already:
-                continue
-            key = row.key.encode()
-            message = Message(key, encode(command), from_datetime(row.at))
-            by_partition.setdefault(partition_of(key, self._partitions), []).append(message)
-        if by_partition:
-            producer = self._commands
-            await producer.begin()
-            sends = [
-                producer.send(topics.ACCOUNT_COMMANDS.name, partition, messages)
-                for partition, messages in by_partition.items()
-            ]
-            for send in sends:
-                await send
-            await producer.commit()
-        await outbox.mark(self.connection, [row.seq for row in rows], None)
-
-
-class _CommandId(msgspec.Struct):
-    command_id: str

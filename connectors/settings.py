@@ -1,7 +1,8 @@
 """Settings: `tollgate.toml`, overridden by environment variables `TOLLGATE_…`.
 
-Each table of the file is a struct: `[engine]`, `[kafka]`, `[database]`, `[http]`, `[metrics]`. A value that can't be
-used is told with the file or variable it came from, its key, and what to write instead; all of a table's at once.
+Each table of the file is a struct: `[engine]`, `[kafka]`, `[database]`, `[http]`, `[metrics]`, `[nightly]`,
+`[numbers]`. A value that can't be used is told with the file or variable it came from, its key, and what to write
+instead; all of a table's at once.
 Secrets are never shown.
 """
 
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
+from backoffice.numbers.settings import NumbersSettings
 from engine.settings import EngineSettings
 
 FILE = Path("tollgate.toml")
@@ -390,6 +392,17 @@ class MetricsSettings(Struct, frozen=True):
             yield Problem(("host",), "must be an address to listen on, as in 127.0.0.1")
 
 
+class NightlySettings(Struct, frozen=True):
+    """The jobs of the night: when they begin, and what they leave in the database."""
+
+    at: Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](?![\s\S])")] = "00:10"
+    """When `tollgate nightly --wait` begins, by the business clock, as in 00:10."""
+
+    keep_decisions_months: Annotated[int, Meta(ge=12, le=1_200)] | None = None
+    """Months of `facts.attempts` and `facts.decisions` that stay, beside the one that it is; left out, all do. CDRs and
+    books stay for ever."""
+
+
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\],]+):[0-9]{1,5}")
 _TOPIC_PREFIX = re.compile(r"[A-Za-z0-9._-]{0,200}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
@@ -402,6 +415,8 @@ TABLES: dict[str, type[Struct]] = {
     "database": DatabaseSettings,
     "http": HttpSettings,
     "metrics": MetricsSettings,
+    "nightly": NightlySettings,
+    "numbers": NumbersSettings,
 }
 
 
@@ -437,6 +452,16 @@ def http_settings(file: Path = FILE, environment: Mapping[str, str] = os.environ
 def metrics_settings(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> MetricsSettings:
     """`[metrics]` of the file, then `TOLLGATE_METRICS_<KEY>`. Raises BadSettings."""
     return _load("metrics", MetricsSettings, f"{PREFIX}METRICS_", file, environment)
+
+
+def nightly_settings(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> NightlySettings:
+    """`[nightly]` of the file, then `TOLLGATE_NIGHTLY_<KEY>`. Raises BadSettings."""
+    return _load("nightly", NightlySettings, f"{PREFIX}NIGHTLY_", file, environment)
+
+
+def numbers_settings(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> NumbersSettings:
+    """`[numbers]` of the file, then `TOLLGATE_NUMBERS_<KEY>`. Raises BadSettings."""
+    return _load("numbers", NumbersSettings, f"{PREFIX}NUMBERS_", file, environment)
 
 
 def masked(settings: Struct) -> dict[str, Any]:

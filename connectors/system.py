@@ -21,6 +21,7 @@ from connectors.http import Services, create_app
 from connectors.http.metrics import http_registry
 from connectors.http.serve import serving
 from connectors.memory import MemoryBroker
+from connectors.nightly.watch import watching
 from connectors.postgres import outbox
 from connectors.postgres.clock import BusinessClock
 from connectors.postgres.database import APP, PROJECTOR, RELAY, Database, open_database
@@ -29,7 +30,8 @@ from connectors.postgres.facts_store import FactsStore
 from connectors.projector import Projector
 from connectors.reference.reader import ReferenceReader
 from connectors.relay import Relay
-from connectors.settings import DatabaseSettings, HttpSettings
+from connectors.rerating import ReratingWork, ReratingWorker
+from connectors.settings import DatabaseSettings, HttpSettings, NightlySettings
 from connectors.worker import Observer, Worker
 from engine.settings import EngineSettings
 from schemas import topics
@@ -188,6 +190,8 @@ async def running(
         stack.callback(projector.stop)
         while not (worker.ready and projector.ready):
             await asyncio.sleep(_LOOK_SECONDS)
+        rerating = ReratingWorker(ReratingWork(app.pool, engine, lambda: clock.now(app.pool)))
+        stack.callback(parts.create_task(rerating.run(), name="re-ratings").cancel)
         services = Services(
             app,
             http=http,
@@ -196,6 +200,18 @@ async def running(
             broker=broker,
             clock=clock,
             registry=http_registry(),
+        )
+        # Nights that the API is asked for: none begins by itself here.
+        await stack.enter_async_context(
+            watching(
+                database,
+                engine=engine,
+                settings=NightlySettings(),
+                numbers=services.numbers,
+                clock=clock,
+                registry=services.registry,
+                by_clock=False,
+            )
         )
         address = await stack.enter_async_context(serving(create_app(services), http))
         yield System(broker, app, clock, reader, worker, projector, address)

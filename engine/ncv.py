@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from schemas.facts import NumberNcv
 from schemas.reference import Number
@@ -66,23 +66,66 @@ def normalised(caller: str | None) -> str:
     return "".join(digit for digit in caller if digit in "0123456789")
 
 
-def sign(number: Number, *, today: str, collected_days: Iterable[str], days_with_calls: Iterable[str]) -> Sign:
-    """The NCV sign of a number that is not in use (D4, D5).
+class Collected(NamedTuple):
+    """What a sign must know of the days for which statistics were collected at all. Days are `YYYY-MM-DD`, or empty."""
+
+    today: str
+    """The business day asked for."""
+    window: str
+    """`today` minus the days of rest: a call on this day or later still counts (D4)."""
+    latest: str
+    """The latest day that was collected, up to today."""
+    rested: str
+    """The latest collected day that lies the days of rest or more before today."""
+
+
+def collected(days: Iterable[str], *, today: str, rest_days: int = REST_DAYS) -> Collected:
+    """`Collected` of all days with statistics of any number (D5)."""
+    window = date.fromordinal(date.fromisoformat(today).toordinal() - rest_days).isoformat()
+    known = [day for day in days if day <= today]
+    return Collected(today, window, max(known, default=""), max((day for day in known if day <= window), default=""))
+
+
+def since_of(number: Number) -> str:
+    """From which day on calls to a number count: that of archiving, else that of joining the capacity (D5)."""
+    return number.archived_on or number.joined_on or ""
+
+
+def ignores_ncv(number: Number) -> bool:
+    """Whether its unwanted calls do not count: FMTN numbers and those of the agents' place (§1.4)."""
+    return number.fmtn or number.place == AGENTS_PLACE
+
+
+def sign_of(number: Number, last_call: str | None, days: Collected) -> Sign:
+    """The NCV sign of a number that is not in use (D4, D5): the one rule that the engine's checks, the office and the
+    jobs of the night go by. `last_call`: the latest day with a call to it, up to today.
+    """
+    if ignores_ncv(number):
+        return "ncv_ignored"
+    since = since_of(number)
+    if not days.latest or since > days.latest:
+        return "no_data"
+    # A collected day at or before this one lies in the number's time: its first one is at least so long ago.
+    if not days.rested or since > days.rested:
+        return "insufficient_data"
+    return "has_ncv" if last_call is not None and last_call >= max(days.window, since) else "no_ncv"
+
+
+def sign(
+    number: Number,
+    *,
+    today: str,
+    collected_days: Iterable[str],
+    days_with_calls: Iterable[str],
+    rest_days: int = REST_DAYS,
+) -> Sign:
+    """The NCV sign of a number from the days themselves; see `sign_of`.
 
     `collected_days`: days for which statistics exist for any number; `days_with_calls`: days with a call to this one.
     Days are `YYYY-MM-DD`, `today` among them the business day asked for.
     """
-    if number.fmtn or number.place == AGENTS_PLACE:
-        return "ncv_ignored"
-    since = number.archived_on or number.joined_on or ""
-    first = min((day for day in collected_days if since <= day <= today), default=None)
-    if first is None:
-        return "no_data"
-    now = date.fromisoformat(today).toordinal()
-    if now - date.fromisoformat(first).toordinal() < REST_DAYS:
-        return "insufficient_data"
-    recent = date.fromordinal(now - REST_DAYS).isoformat()
-    return "has_ncv" if any(max(recent, since) <= day <= today for day in days_with_calls) else "no_ncv"
+    last_call = max((day for day in days_with_calls if day <= today), default=None)
+    return sign_of(number, last_call, collected(collected_days, today=today, rest_days=rest_days))
 
 
 def sellable(number: Number, ncv_sign: Sign) -> bool:

@@ -26,6 +26,7 @@ from schemas.events import (
     CallRelease,
     Cdr,
     Close,
+    Correction,
     Event,
     Payment,
     TopUp,
@@ -55,6 +56,7 @@ class Partition(State):
             Payment: self._on_command,
             TopUp: self._on_command,
             WriteOff: self._on_command,
+            Correction: self._on_command,
             Block: self._on_command,
             Unblock: self._on_command,
             Close: self._on_command,
@@ -156,7 +158,7 @@ class Partition(State):
         account, state = self.account(command.account_id)
         if account is None or state is None:
             return refuse("unknown_account", f"account_id {command.account_id!r} is not in the reference data")
-        if isinstance(command, Payment | TopUp | WriteOff) and command.amount_micros == 0:
+        if isinstance(command, Payment | TopUp | WriteOff | Correction) and command.amount_micros == 0:
             return refuse("malformed", "amount_micros is 0: nothing would move")
         if isinstance(command, Block | Unblock) and state.status == "closed":
             return refuse("account_closed", f"account {command.account_id!r} is closed for good")

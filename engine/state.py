@@ -36,7 +36,17 @@ from engine.traffic import Sums
 from schemas import topics
 from schemas.codec import encode, pack
 from schemas.decisions import CallDecision, NumberNotInUse
-from schemas.events import AccountCommand, CallAttempt, CallExtension, Close, Payment, TopUp, Unblock, WriteOff
+from schemas.events import (
+    AccountCommand,
+    CallAttempt,
+    CallExtension,
+    Close,
+    Correction,
+    Payment,
+    TopUp,
+    Unblock,
+    WriteOff,
+)
 from schemas.facts import AccountMovement, Notice
 from schemas.rated import RatedCdr
 from schemas.reference import Account
@@ -234,7 +244,7 @@ class State:
     ) -> None:
         """A command is carried out; `content` is the digest that it is known by when it comes again."""
         amount_micros, reference, reason = 0, None, None
-        if isinstance(command, Payment | TopUp | WriteOff):
+        if isinstance(command, Payment | TopUp | WriteOff | Correction):
             amount_micros = -command.amount_micros if isinstance(command, WriteOff) else command.amount_micros
             reference = command.reference
             self._apply_money(account, state, amount_micros, now_us)

@@ -109,6 +109,15 @@ class WriteOff(_AccountCommand, frozen=True, tag_field="type", tag="write_off"):
     reference: Text | None = None
 
 
+class Correction(_AccountCommand, frozen=True, tag_field="type", tag="correction"):
+    """What calls were charged too much or too little, once they have been rated again: adds its amount to the balance,
+    negative takes it off. Neither a payment nor a write-off; the calls' own charges stay as they were published.
+    """
+
+    amount_micros: Micros
+    reference: Text | None = None
+
+
 class Block(_AccountCommand, frozen=True, tag_field="type", tag="block"):
     """Stops charged calls from the next set-up on; running calls run to their grant."""
 
@@ -127,6 +136,6 @@ class Close(_AccountCommand, frozen=True, tag_field="type", tag="close"):
     reason: Text | None = None
 
 
-AccountCommand = Payment | TopUp | WriteOff | Block | Unblock | Close
+AccountCommand = Payment | TopUp | WriteOff | Correction | Block | Unblock | Close
 SwitchEvent = CallAttempt | CallExtension | CallRelease
 Event = SwitchEvent | Cdr | AccountCommand

@@ -38,7 +38,7 @@ class AccountMovement(Record, frozen=True, tag_field="type", tag="account_moveme
     change of status 0. `status` is the one afterwards, `reason` that of a block, unblock or close.
     """
 
-    kind: Literal["opening", "payment", "top_up", "write_off", "block", "unblock", "close"]
+    kind: Literal["opening", "payment", "top_up", "write_off", "correction", "block", "unblock", "close"]
     account_id: Id
     at: Moment
     command_id: Id | None

@@ -4,10 +4,11 @@ Every changing route must be here: the tests of Idempotency-Keys walk over all o
 number that no other sample has. What must be there beforehand is made by `prepare`, with the same number: `known{n}`.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from api import Api
+from msgspec import json
 
 from backoffice.access import Role
 from connectors.postgres import price_lists
@@ -67,6 +68,12 @@ SAMPLES: dict[str, Sample] = {
         "/api/calendar",
         {"since": "2026-01-01", "until": "2026-12-31", "days": [{"day": "2026-11-04", "kind": "day_off"}]},
         {"since": "2026-01-01", "until": "2026-12-31", "days": []},
+    ),
+    "order_night": Sample(
+        "manager",
+        "/api/nightly/orders",
+        {"day": "2026-02-01", "jobs": ["locks"], **WHY},
+        {"day": "2026-02-01", "jobs": ["audit"], **WHY},
     ),
     "put_client": Sample(
         "sales", "/api/clients/C{n}", {"kind": "company", "name": "ООО {n}"}, {"kind": "company", "name": "ООО"}
@@ -142,6 +149,45 @@ SAMPLES: dict[str, Sample] = {
     "roll_back_version": Sample(
         "marketing", "/api/price-lists/out{n}/versions/2/roll-back", WHY, {"reason": "another one"}
     ),
+    "create_subscriber": Sample(
+        "sales",
+        "/api/subscribers",
+        {"number": "7881{n}", "account_id": "known{n}", "product": "ВАТС"},
+        {"number": "7881{n}", "account_id": "known{n}", "product": "ЦОВ"},
+    ),
+    "activate_subscriber": Sample("sales", "/api/subscribers/{subscriber}/activate", WHY, {"reason": "another one"}),
+    "close_subscriber": Sample("support", "/api/subscribers/{subscriber}/close", WHY, {"reason": "another one"}),
+    "release_number": Sample("support", "/api/numbers/7883{n}/release", WHY, {"reason": "another one"}),
+    "ask_for_number": Sample("sales", "/api/numbers/7884{n}/requests", WHY, {"reason": "another one"}),
+    "ask_client": Sample(
+        "sales",
+        "/api/number-requests/{asked}/ask-client",
+        {"client_id": "mail{n}"},
+        {"client_id": "mail{n}", "reason": "another one"},
+    ),
+    "record_consent": Sample(
+        "sales",
+        "/api/number-requests/{told}/consent",
+        {"text": "Согласны", "given_by": "Директор"},
+        {"text": "Согласны", "given_by": "Бухгалтер"},
+    ),
+    "approve_request": Sample("manager", "/api/number-requests/{waiting}/approve", WHY, {"reason": "another one"}),
+    "refuse_request": Sample("manager", "/api/number-requests/{waiting}/refuse", WHY, {"reason": "another one"}),
+    "withdraw_request": Sample("sales", "/api/number-requests/{waiting}/withdraw", WHY, {"reason": "another one"}),
+    "put_number_group": Sample(
+        "manager", "/api/number-groups/heads", {"members": ["known{n}"], **WHY}, {"members": [], **WHY}
+    ),
+    "put_direct_manager": Sample(
+        "manager", "/api/direct-managers/known{n}", {"manager": "manager1", **WHY}, {"manager": None, **WHY}
+    ),
+    "resubmit_many": Sample(
+        "billing",
+        "/api/rejected/resubmit",
+        {"ids": ["{n}-1", "{n}-2"], **WHY},
+        {"ids": ["{n}-1"], **WHY},
+    ),
+    "resubmit_event": Sample("billing", "/api/rejected/{n}-1/resubmit", WHY, {"force": True, **WHY}),
+    "set_event_aside": Sample("billing", "/api/rejected/{n}-1/set-aside", WHY, {"reason": "another one"}),
     "set_business_clock": Sample(
         "administrator", "/api/clock", {"at": "2026-11-24T12:00:00Z", **WHY}, {"at": "2026-11-25T12:00:00Z", **WHY}
     ),
@@ -171,8 +217,51 @@ async def prepare(api: Api, n: int) -> dict[str, str]:
     await api.ok("POST", "/api/locks", json=lock, role="billing", name=f"author{n}")
     await api.database.pool.execute("UPDATE access.users SET email = 'a@example.org' WHERE name = $1", f"author{n}")
     await stage_lists(api, n)
+    await reject_events(api, n)
+    numbers = await number_requests(api, n)
     key = await api.key(known, frozenset({"locks.see"}))
-    return {"{key}": key.split("_")[1]}
+    return {"{key}": key.split("_")[1], **numbers}
+
+
+async def number_requests(api: Api, n: int) -> dict[str, str]:
+    """Numbers to be sold, sold, and asked for: an FMTN number may be sold from its first day on."""
+    known = f"known{n}"
+    await api.user("manager1", "manager")
+    keepers = {"members": ["manager1"], **WHY}
+    await api.ok("PUT", "/api/number-groups/keepers", json=keepers)
+    client = {"kind": "company", "name": "ООО «Строй Сервис»", "emails": ["client@example.org"]}
+    await api.ok("PUT", f"/api/clients/mail{n}", json=client, role="sales")
+    for number in (f"7881{n}", f"7882{n}"):
+        await api.ok("PUT", f"/api/numbers/{number}", json={"fmtn": True})
+    await api.ok("PUT", f"/api/numbers/7883{n}", json={"status": "in_use", "account_id": known})
+    asked = {}
+    for name, number in (("none", f"7884{n}"), ("asked", f"7885{n}"), ("told", f"7886{n}"), ("waiting", f"7887{n}")):
+        await api.ok("PUT", f"/api/numbers/{number}", json={})
+        if name in ("asked", "waiting"):
+            answer = await api.ok("POST", f"/api/numbers/{number}/requests", json=WHY, role="sales")
+            asked[name] = answer["request_id"]
+        if name in ("asked", "told"):
+            await call_number(api, number, callers=6)
+    wanted = {"client_id": f"mail{n}", **WHY}
+    asked["told"] = (await api.ok("POST", f"/api/numbers/7886{n}/requests", json=wanted, role="sales"))["request_id"]
+    sold = {"number": f"7882{n}", "account_id": known, "product": "ВАТС"}
+    subscriber = await api.ok("POST", "/api/subscribers", json=sold, role="sales")
+    return {"{subscriber}": subscriber["subscriber_id"]} | {
+        f"{{{name}}}": request_id for name, request_id in asked.items()
+    }
+
+
+async def call_number(api: Api, number: str, *, callers: int, day: str | None = None) -> None:
+    """Unwanted calls to a number on a day, today if left out, as the projector writes them down."""
+    today = (await api.ok("GET", "/api/clock"))["today"]
+    async with open_database(api.database.settings, role=None) as owner:
+        await owner.pool.execute(
+            "INSERT INTO facts.ncv SELECT $1, $2::date, $3::integer, $3::integer, $2::date, $2::date, 0, 0"
+            " ON CONFLICT (number, day) DO UPDATE SET unique_callers = excluded.unique_callers, calls = excluded.calls",
+            number,
+            date.fromisoformat(day or today),
+            callers,
+        )
 
 
 async def stage_lists(api: Api, n: int) -> None:
@@ -196,6 +285,24 @@ async def stage_lists(api: Api, n: int) -> None:
             f"draft{n}",
             at,
         )
+
+
+async def reject_events(api: Api, n: int) -> None:
+    """Two CDRs that were rejected: `{n}-1` and `{n}-2`. Only the projector's and the owner's rights write them."""
+    at = datetime(2020, 1, 1, tzinfo=UTC)
+    async with open_database(api.database.settings, role=None) as owner:
+        for offset in (1, 2):
+            cdr = {"type": "cdr", "cdr_id": f"c{n}-{offset}", "switch_id": "s", "service": "outgoing", "called": "7495"}
+            cdr |= {"account_id": f"known{n}", "started_at": "2020-01-01T00:00:00Z", "ended_at": "2020-01-01T00:01:00Z"}
+            await owner.pool.execute(
+                "INSERT INTO facts.rejected VALUES ($1, $2, $3, $3, 'cdrs', 0, $2, 'no_retail_price', 'x', $4, $5, $6)",
+                n,
+                offset,
+                at,
+                cdr["cdr_id"],
+                cdr["account_id"],
+                json.encode(cdr),
+            )
 
 
 async def publish_list(api: Api, price_list_id: str, kind: str, provider_id: str | None = None) -> None:

@@ -103,6 +103,7 @@ INPUTS: list[tuple[Topic, Json]] = [
     ),
     (topics.ACCOUNT_COMMANDS, {"type": "top_up", **COMMAND, "amount_micros": -1, "reference": "correction"}),
     (topics.ACCOUNT_COMMANDS, {"type": "write_off", **COMMAND, "amount_micros": 350_000_000}),
+    (topics.ACCOUNT_COMMANDS, {"type": "correction", **COMMAND, "amount_micros": -12_500, "reference": "rerating 7"}),
     (topics.ACCOUNT_COMMANDS, {"type": "block", **COMMAND, "reason": "debt"}),
     (topics.ACCOUNT_COMMANDS, {"type": "unblock", **COMMAND, "reason": None}),
     (topics.ACCOUNT_COMMANDS, {"type": "close", **COMMAND}),

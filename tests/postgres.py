@@ -15,6 +15,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -75,10 +76,17 @@ def postgres() -> Iterator[EmbeddedServer]:
 @pytest.fixture
 def database(postgres: EmbeddedServer) -> Iterator[TestedDatabase]:
     """A migrated, empty database of the test's own."""
-    found = TestedDatabase(postgres, next(_names))
-    asyncio.run(ensure_database(postgres.dsn("postgres"), found.name, TEMPLATE))
+    with new_database(postgres) as found:
+        yield found
+
+
+@contextmanager
+def new_database(server: EmbeddedServer) -> Iterator[TestedDatabase]:
+    """A migrated, empty database: for fixtures that several tests share."""
+    found = TestedDatabase(server, next(_names))
+    asyncio.run(ensure_database(server.dsn("postgres"), found.name, TEMPLATE))
     yield found
-    asyncio.run(_drop(postgres, found.name))
+    asyncio.run(_drop(server, found.name))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from golden.update import EVENTS, FOLDER, load
 
@@ -67,6 +67,12 @@ class Said:
     def told(self, topic: str) -> list[Json]:
         """They, read."""
         return [json.loads(record.value or b"") for record in self.said(topic)]
+
+
+class OnBroker(Protocol):
+    """Whoever has the broker that is projected."""
+
+    broker: MemoryBroker
 
 
 class Operator(Said):
@@ -133,21 +139,21 @@ def store(pool: Any, **more: Any) -> FactsStore:
     return FactsStore(pool, Facts(ZONE), **more)
 
 
-async def started(operator: Operator, pool: Any, **more: Any) -> Projector:
+async def started(operator: OnBroker, pool: Any, **more: Any) -> Projector:
     """A projector that has joined its group."""
     made = Projector(operator.broker, pool if isinstance(pool, FactsStore) else store(pool), **more)
     await made.start()
     return made
 
 
-async def project(operator: Operator, db: Database) -> None:
+async def project(operator: OnBroker, db: Database) -> None:
     """Brings all that is there into the database."""
     made = await started(operator, db.pool)
     await caught_up(operator, made)
     await made.close()
 
 
-async def caught_up(operator: Operator, *projectors: Projector) -> None:
+async def caught_up(operator: OnBroker, *projectors: Projector) -> None:
     """Until all that is there has been written by one of them."""
     await until(lambda: not behind(operator, *projectors), *projectors)
     for one in projectors:
@@ -164,7 +170,7 @@ async def until(true: Callable[[], bool], *projectors: Projector) -> None:
     raise AssertionError(f"the projectors do not get there: {[(one.positions, one.stopped) for one in projectors]}")
 
 
-def behind(operator: Operator, *projectors: Projector) -> list[tuple[str, int]]:
+def behind(operator: OnBroker, *projectors: Projector) -> list[tuple[str, int]]:
     """Places that none of the projectors has written to their ends."""
     written = {place: position.next_offset for one in projectors for place, position in one.positions.items()}
     return [

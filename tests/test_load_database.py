@@ -332,9 +332,31 @@ def test_a_lock_keeps_its_author_and_one_of_another_author_is_another_lock(
         assert sorted(map(str, history)) == sorted(
             map(
                 str,
-                [("set", before.author, created), ("lifted", "petrov", LATER), ("set", "sidorov", created)],
+                [("set", before.author, created), ("lifted", "petrov", LATER), ("set", "sidorov", LATER)],
             )
         )
+
+    database.run(story)
+
+
+def test_a_lock_that_is_loaded_again_has_denied_nothing_meanwhile(database: TestedDatabase, folder: Path) -> None:
+    """Its own date is the old one; its history says since when it denies again."""
+
+    async def story(found: Database) -> None:
+        await load(found, folder)
+        locks = list(read(folder).locks)
+        whole = (folder / "locks.csv").read_bytes()
+        edit(folder, "locks.csv", lambda found: found[1:])
+        await load(found, folder, LATER, "petrov")
+        (folder / "locks.csv").write_bytes(whole)
+        again = LATER + timedelta(days=2)
+        await load(found, folder, again, "petrov")
+
+        history = await rows(
+            found, "SELECT action, at FROM office.lock_history WHERE lock_id = $1 ORDER BY revision", locks[0]
+        )
+        assert history[1:] == [("lifted", LATER), ("set", again)]
+        assert same(read(folder), await read_reference(found.pool, at=again))
 
     database.run(story)
 

@@ -26,6 +26,7 @@ from schemas.events import (
     CallRelease,
     Cdr,
     Close,
+    Correction,
     Event,
     Payment,
     TopUp,
@@ -106,7 +107,7 @@ class Story:
         return "\n".join(f"{to_text(us)} {event}" for event, us in self.events)
 
 
-COMMANDS = ("payment", "top_up", "write_off", "block", "unblock", "close")
+COMMANDS = ("payment", "top_up", "write_off", "correction", "block", "unblock", "close")
 KINDS = ("attempt",) * 5 + ("extension", "extension", "release", "cdr", "cdr", "cdr", "nobody", "again") + COMMANDS
 PAUSES = (0, 0, 1, 5, 60, 125, 400, 731)
 LONG_PAUSES = (*PAUSES, 3_600, 7 * 3_600, 13 * 3_600, 25 * 3_600)
@@ -201,6 +202,8 @@ def others(draw: st.DrawFn, kind: str, number: int, known: CallAttempt | None, n
         return TopUp(f"k{number}", account_id, at, draw(st.sampled_from((1_000_000, -1))))
     if kind == "write_off":
         return WriteOff(f"k{number}", account_id, at, draw(st.sampled_from((6_000_000, 1_000_000, -1))))
+    if kind == "correction":
+        return Correction(f"k{number}", account_id, at, draw(st.sampled_from((2_000_000, -3_000_000, 0))))
     rare = draw(st.integers(0, 3)) == 0
     if kind == "close" and rare:
         return Close(f"k{number}", account_id, at, "left")
@@ -394,13 +397,13 @@ class Books:
             self.money.charge(cdr.account_id, charged, None)
         return " ".join(["charge", str(charged), *flags])
 
-    def _command(self, command: Payment | TopUp | WriteOff | Block | Unblock | Close) -> str:
+    def _command(self, command: Payment | TopUp | WriteOff | Correction | Block | Unblock | Close) -> str:
         if command.command_id in self.ids:
             return "same"
         account_id = command.account_id
         if account_id not in OPENING:
             return "refused"
-        if isinstance(command, Payment | TopUp | WriteOff):
+        if isinstance(command, Payment | TopUp | WriteOff | Correction):
             if command.amount_micros == 0:
                 return "refused"
             sign = -1 if isinstance(command, WriteOff) else 1
@@ -529,7 +532,7 @@ def test_who_reads_movements_and_charges_knows_each_balance_to_the_micro(story: 
             event(data)
             continue
         refused = partition.handle(event, now_us)
-        if refused is None and isinstance(event, Payment | TopUp | WriteOff | Block | Unblock | Close):
+        if refused is None and isinstance(event, Payment | TopUp | WriteOff | Correction | Block | Unblock | Close):
             carried_out[event.command_id] = str(type(event).__struct_config__.tag)
         if place in moves:
             records, _, changes = close(partition)

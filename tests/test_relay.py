@@ -16,7 +16,8 @@ from connectors.postgres import outbox
 from connectors.postgres.change import change
 from connectors.postgres.database import RELAY, Database
 from connectors.reference.reader import ReferenceReader
-from connectors.relay import EmptyTopic, Relay, Stuck
+from connectors.relay import Relay
+from connectors.relay_session import EmptyTopic, Stuck
 from engine.reference import Reference
 from schemas import topics
 from schemas.codec import decode_account_command
@@ -102,7 +103,7 @@ async def until(true: Callable[[], Awaitable[bool]]) -> None:
 
 async def nothing_waits(db: Database) -> bool:
     async with db.pool.acquire() as connection:
-        return (await outbox.backlog(connection)).rows == 0
+        return (await outbox.backlog(connection, now=AT)).rows == 0
 
 
 async def drain(db: Database, broker: MemoryBroker, **more: Any) -> None:
@@ -326,3 +327,90 @@ def test_a_partition_of_the_commands_is_that_of_the_account(database: TestedData
                 )
 
     database.run(story)
+
+
+def test_a_lock_whose_time_is_over_is_lifted_without_anyone_asking(database: TestedDatabase) -> None:
+    """By the business clock, with the rights of the role; the history and the audit say that it was the system."""
+    now = [AT]
+    ends = AT + timedelta(hours=1)
+
+    async def office(db: Database) -> None:
+        for number, end in ((1, ends), (2, ends + timedelta(hours=1)), (3, None)):
+            await db.pool.execute(
+                "INSERT INTO office.locks (lock_id, kind, digits, author, reason, created_at, ends_at, changed_at, "
+                "changed_by, change_reason) VALUES ($1, 'prefix', $2, 'ivanov', 'x', $3, $4, $3, 'ivanov', 'x')",
+                f"L{number}",
+                f"38{number}",
+                AT,
+                end,
+            )
+            await save(db, ("lock", f"L{number}", lock(number)))
+        await db.pool.execute(
+            "INSERT INTO office.business_clock (mode, stopped_at, set_at, set_by) VALUES ('stopped', $1, $1, 'test') "
+            "ON CONFLICT DO NOTHING",
+            ends,
+        )
+
+    async def story(db: Database) -> None:
+        async def now_us() -> int:
+            return from_datetime(now[0])
+
+        async def lifted() -> bool:
+            return set(locks_of(broker)) == {"L2", "L3"}
+
+        broker = broker_with()
+        relay = Relay(db.pool, broker, now_us=now_us)
+        running = asyncio.create_task(relay.run())
+        await until(lambda: nothing_waits(db))
+        assert set(locks_of(broker)) == {"L1", "L2", "L3"}
+        now[0] = ends
+        await until(lifted)
+        relay.stop()
+        await running
+        history = await db.pool.fetch(
+            "SELECT lock_id, action, actor, why, at FROM office.lock_history WHERE action = 'lifted'"
+        )
+        assert [tuple(row) for row in history] == [("L1", "lifted", "tollgate", "its time was over", ends)]
+        told = await db.pool.fetchrow("SELECT actor, interface, reason FROM plumbing.audit ORDER BY seq DESC LIMIT 1")
+        assert tuple(told) == ("tollgate", "clock", "its time was over")
+        assert await db.pool.fetch("SELECT * FROM plumbing.audit_faults()") == []
+
+    database.run(office)
+    database.run(story, role=RELAY)
+
+
+def test_a_relay_that_stands_by_lifts_nothing(database: TestedDatabase) -> None:
+    async def story(db: Database) -> None:
+        await db.pool.execute(
+            "INSERT INTO office.locks (lock_id, kind, digits, author, reason, created_at, ends_at, changed_at, "
+            "changed_by, change_reason) VALUES ('L1', 'prefix', '381', 'ivanov', 'x', $1, $2, $1, 'ivanov', 'x')",
+            AT - timedelta(hours=2),
+            AT - timedelta(hours=1),
+        )
+        async with db.pool.acquire() as other:
+            assert await outbox.take(other)
+            relay = relay_of(db, broker_with())
+            running = asyncio.create_task(relay.run())
+            await until(lambda: _stands_by(relay))
+            began = relay.last_step
+            await until(lambda: _after(relay, began))
+            assert await db.pool.fetchval("SELECT lifted_at FROM office.locks") is None
+            await other.execute("SELECT pg_advisory_unlock_all()")
+        await until(lambda: _is_active(relay))
+        await until(partial(_lifted, db))
+        relay.stop()
+        await running
+
+    database.run(story)
+
+
+async def _stands_by(relay: Relay) -> bool:
+    return relay.standing_by
+
+
+async def _after(relay: Relay, step: float) -> bool:
+    return relay.last_step > step
+
+
+async def _lifted(db: Database) -> bool:
+    return await db.pool.fetchval("SELECT lifted_at FROM office.locks") is not None

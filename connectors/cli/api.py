@@ -18,8 +18,10 @@ from connectors.http.metrics import http_registry
 from connectors.http.serve import serving
 from connectors.kafka.door import open_broker
 from connectors.kafka.errors import Unusable, explain
+from connectors.nightly.watch import watching
 from connectors.postgres.database import DatabaseTrouble, open_database
 from connectors.reference.reader import NoReference, ReferenceReader
+from connectors.rerating import ReratingWork, ReratingWorker
 from connectors.settings import (
     DatabaseSettings,
     HttpSettings,
@@ -27,6 +29,8 @@ from connectors.settings import (
     database_settings,
     http_settings,
     kafka_settings,
+    nightly_settings,
+    numbers_settings,
 )
 from engine.reference import Reference
 from engine.settings import EngineSettings
@@ -76,9 +80,25 @@ async def _console(engine: EngineSettings, kafka: KafkaSettings, at: DatabaseSet
             database,
             http=http,
             engine=engine,
+            numbers=numbers_settings(),
             reference=following.reference,
             registry=http_registry(),
             waiting_for=following.waiting_for,
+        )
+        work = ReratingWork(database.pool, engine, lambda: services.business_clock.now(database.pool))
+        rerating = asyncio.create_task(ReratingWorker(work).run(), name="re-ratings")
+        closing.push_async_callback(_cancelled, rerating)
+        # Nights that are asked for by the API; `tollgate nightly --wait` begins those of the clock.
+        await closing.enter_async_context(
+            watching(
+                at,
+                engine=engine,
+                settings=nightly_settings(),
+                numbers=services.numbers,
+                clock=services.business_clock,
+                registry=services.registry,
+                by_clock=False,
+            )
         )
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -13,6 +13,8 @@ from connectors.settings import (
     kafka_settings,
     masked,
     metrics_settings,
+    nightly_settings,
+    numbers_settings,
 )
 
 
@@ -27,6 +29,8 @@ def config(*, json: bool = False) -> None:
             ("database", database_settings()),
             ("http", http_settings()),
             ("metrics", metrics_settings()),
+            ("nightly", nightly_settings()),
+            ("numbers", numbers_settings()),
         )
     }
     if json:

@@ -25,14 +25,14 @@ from backoffice.explain import (
     rated_differences,
     story,
 )
-from backoffice.locks import Colleague, whom_to_ask
+from backoffice.locks import Colleague, HistoryEntry, whom_to_ask
 from connectors.cli.app import Refused, app, out, print_json, print_table, settings
 from connectors.convert.common import NumberRule
 from connectors.postgres import explain as record
 from connectors.postgres.clock import BusinessClock
 from connectors.postgres.database import DRIVER_TROUBLES, DatabaseTrouble, explained, open_database
 from connectors.postgres.explain import NearCall
-from connectors.postgres.locks import colleagues
+from connectors.postgres.locks import colleagues, histories
 from connectors.postgres.moments import to_moment
 from connectors.postgres.past import UnknownVersion
 from connectors.postgres.reference import snapshot
@@ -67,6 +67,8 @@ class _Answer(NamedTuple):
     today: Today | None
     verified: tuple[Verified, ...] | None
     authors: dict[str, Colleague]
+    history: tuple[HistoryEntry, ...]
+    """Of the lock that decided."""
     now: datetime
 
 
@@ -140,7 +142,7 @@ async def _ask(where: DatabaseSettings, engine: EngineSettings, question: _Quest
                 pool, account_id=question.account, numbers=numbers, at=at, within=question.within
             )
             if len(near) != 1:
-                return _Answer(near, None, None, None, {}, now)
+                return _Answer(near, None, None, None, {}, (), now)
             call_id, at = near[0].attempt_id, near[0].at
         async with snapshot(pool) as connection:
             facts = await record.read_call(connection, call_id, at)
@@ -152,7 +154,11 @@ async def _ask(where: DatabaseSettings, engine: EngineSettings, question: _Quest
             today = await record.under_todays_tables(connection, facts, engine, now)
             verified = await record.made_again(connection, facts, engine) if question.verify else None
         authors = await colleagues(pool, _lock_authors(facts, today))
-        return _Answer(near, facts, today, verified, dict(authors), now)
+        history: tuple[HistoryEntry, ...] = ()
+        if facts.decision is not None and isinstance(facts.decision.record.reason, LockReason):
+            lock_id = facts.decision.record.reason.lock_id
+            history = (await histories(pool, [lock_id])).get(lock_id, ())
+        return _Answer(near, facts, today, verified, authors, history, now)
 
 
 def _lock_authors(facts: CallFacts, today: Today) -> list[str]:
@@ -183,6 +189,7 @@ def _as_dict(answer: _Answer) -> dict[str, Any]:
         "story": story(facts),
         "attempt": facts.attempt,
         "decision": _told(decision, answer),
+        "history": answer.history,
         "repeated": len(facts.repeats),
         "extensions": [decision_told(one.answer.record, money=True) for one in facts.extensions],
         "release": facts.release,
@@ -238,6 +245,10 @@ def _print(answer: _Answer) -> None:
         _say(f"other calls had the same id: {', '.join(facts.same_id)}; ask about one by --at")
     if facts.decision is not None:
         _print_decision("Decision", _told(facts.decision.record, answer))
+    for entry in answer.history:
+        role = "" if entry.acted_as is None else f" ({entry.acted_as})"
+        fields = f" {', '.join(entry.changed)}" if entry.action == "changed" else ""
+        _say(f"the lock was {entry.action}{fields} by {entry.actor}{role} on {entry.at}: {entry.why}")
     if facts.repeats:
         _say(f"answered again {len(facts.repeats)} times, to what was sent again")
     for one in facts.extensions:
@@ -272,11 +283,17 @@ def _print_near(near: list[NearCall]) -> None:
                 one.service or "",
                 one.caller or "",
                 one.called or "",
-                "none yet" if one.allow is None else "allowed" if one.allow else f"denied: {one.reason}",
+                _answered(one),
             )
             for one in near
         ],
     )
+
+
+def _answered(call: NearCall) -> str:
+    if call.allow is None:
+        return "none yet" if call.rejected is None else f"none, rejected: {call.rejected}"
+    return "allowed" if call.allow else f"denied: {call.reason}"
 
 
 def _print_decision(title: str, told: DecisionTold | None) -> None:

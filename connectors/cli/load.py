@@ -35,6 +35,9 @@ def load(
     to_kafka: Annotated[
         bool, cyclopts.Parameter(negative="", help="Publish it to the engine straight away, past the database.")
     ] = False,
+    if_empty: Annotated[
+        bool, cyclopts.Parameter(negative="", help="Do nothing where the database has accounts already.")
+    ] = False,
     author: Annotated[str | None, cyclopts.Parameter(help="Who changes it; by default the system's user.")] = None,
     lead_seconds: Annotated[
         int | None,
@@ -53,6 +56,8 @@ def load(
     """
     engine = settings()
     if to_kafka:
+        if if_empty:
+            raise Refused("--if-empty is for the database; --to-kafka publishes what differs")
         report = load_folder(read_folder(folder, engine), engine, kafka_settings(), author or _user(), lead_seconds)
         if json:
             print_json(as_dict(report))
@@ -62,6 +67,10 @@ def load(
     if lead_seconds is not None:
         raise Refused("--lead-seconds is for --to-kafka: the relay takes the time that the engine needs")
     database = database_settings()
+    if if_empty and has_accounts(database):
+        why = "the database has accounts already: nothing was loaded"
+        print_json({"loaded": False, "why": why}) if json else out.print(why, highlight=False)
+        return
     loaded = store_folder(read_folder(folder, engine), database, author or _user(), str(folder))
     if json:
         print_json({**loaded._asdict(), "kinds": {kind: counts._asdict() for kind, counts in loaded.kinds.items()}})
@@ -86,6 +95,22 @@ def store_folder(folder: ReferenceFolder, database: DatabaseSettings, author: st
         raise Refused(f"{error}; load the folder again: what is there already stays as it is") from None
     except DRIVER_TROUBLES as error:
         raise Refused(f"{explained(error, database)}; nothing was loaded") from None
+
+
+def has_accounts(database: DatabaseSettings) -> bool:
+    """Whether anything was loaded before. Raises Refused."""
+
+    async def asked() -> bool:
+        async with open_database(database, role=None) as there:
+            found: bool = await there.pool.fetchval("SELECT EXISTS (SELECT FROM office.accounts)")
+            return found
+
+    try:
+        return asyncio.run(asked())
+    except DatabaseTrouble as error:
+        raise Refused(str(error)) from None
+    except DRIVER_TROUBLES as error:
+        raise Refused(str(explained(error, database))) from None
 
 
 def load_folder(

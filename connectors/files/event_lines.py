@@ -30,6 +30,7 @@ _TOPIC_OF_TYPE = {
     "payment": topics.ACCOUNT_COMMANDS.name,
     "top_up": topics.ACCOUNT_COMMANDS.name,
     "write_off": topics.ACCOUNT_COMMANDS.name,
+    "correction": topics.ACCOUNT_COMMANDS.name,
     "block": topics.ACCOUNT_COMMANDS.name,
     "unblock": topics.ACCOUNT_COMMANDS.name,
     "close": topics.ACCOUNT_COMMANDS.name,

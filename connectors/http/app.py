@@ -12,7 +12,7 @@ from connectors.http.call import Services
 from connectors.http.door import Door, security_headers
 from connectors.http.problems import respond
 from connectors.http.route import ROUTE, Route
-from connectors.http.routes import MODULES
+from connectors.http.routes import HANDLERS
 
 
 class Undeclared(Exception):
@@ -24,7 +24,7 @@ def create_app(services: Services, *, handlers: Sequence[BaseRouteHandler] = ())
     door = Door(services)
     allowed: dict[str, str] = {}
     app = Litestar(
-        [*(handler for module in MODULES for handler in module.ROUTES), *handlers],
+        [*HANDLERS, *handlers],
         openapi_config=None,
         exception_handlers={Exception: respond},
         before_send=[_with_headers(security_headers(tls=services.http.secure_cookies), allowed)],
@@ -46,7 +46,7 @@ def routes_of(app: Litestar) -> tuple[Route, ...]:
 
 def declared() -> tuple[Route, ...]:
     """All routes of the API, without an application."""
-    return tuple(handler.opt[ROUTE] for module in MODULES for handler in module.ROUTES)
+    return tuple(handler.opt[ROUTE] for handler in HANDLERS)
 
 
 def _declared(app: Litestar) -> Iterator[Route]:

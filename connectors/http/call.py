@@ -11,6 +11,7 @@ from litestar import Request
 from prometheus_client import CollectorRegistry
 
 from backoffice.access import Asker
+from backoffice.numbers.settings import NumbersSettings
 from connectors.broker import Broker
 from connectors.http.passwords import Passwords
 from connectors.http.problems import Problem
@@ -40,6 +41,7 @@ class Services:
     database: Database
     http: HttpSettings = field(default_factory=HttpSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    numbers: NumbersSettings = field(default_factory=NumbersSettings)
     reference: Callable[[], Reference | None] = _no_reference
     broker: Broker | None = None
     clock: BusinessClock | None = None

@@ -6,17 +6,18 @@ refused has changed nothing, and may be sent again under its key when the reason
 """
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from connectors.http.problems import ErrorAt, Problem
+from connectors.postgres.access import ANSWERS_KEPT
 from connectors.postgres.database import Pool
 from connectors.postgres.queries import sql
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 LONGEST = 255
-KEPT = timedelta(days=1)
+KEPT = ANSWERS_KEPT
 
 
 class Kept(NamedTuple):

@@ -5,6 +5,7 @@ the permission `parties.see` it is `7999•••••12`; with `parties.unmask
 The operator's own numbers (DID) are goods, not people: they are strings.
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -40,6 +41,45 @@ def party(digits: str | None) -> Party | None:
     return None if digits is None else Party(digits)
 
 
+class PartyText:
+    """Text in a response in which numbers of those who talked may stand, such as an event's own words."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"PartyText({masked_text(self.text)!r})"
+
+    def shown(self, *, whole: bool) -> str:
+        """As it may be seen: whole, or with whatever may be a number masked."""
+        return self.text if whole else masked_text(self.text)
+
+
+_MAY_BE_NUMBER = re.compile(
+    r"(?P<moment>(?<![0-9])[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?)?(?![0-9]))"
+    r"|\\u00(?P<escape>3[0-9])"
+    r"|(?P<number>[0-9](?:[ ().-]{0,3}[0-9]){4,})"
+)
+"""A moment is told apart from a number. Five digits are enough to tell one; JSON may write a digit as \\u0037."""
+
+
+def masked_text(text: str) -> str:
+    """Text with everything masked that may be a number of five digits or more."""
+    unescaped = _MAY_BE_NUMBER.sub(
+        lambda found: found[0] if found["escape"] is None else chr(int(found["escape"], 16)), text
+    )
+    return _MAY_BE_NUMBER.sub(
+        lambda found: (
+            found[0]
+            if found["number"] is None
+            else masked_number("".join(sign for sign in found["number"] if sign.isdigit()))
+        ),
+        unescaped,
+    )
+
+
 def _whole(value: Any) -> Any:
     return _hook(value, whole=True)
 
@@ -49,7 +89,7 @@ def _masked(value: Any) -> Any:
 
 
 def _hook(value: Any, *, whole: bool) -> Any:
-    if isinstance(value, Party):
+    if isinstance(value, Party | PartyText):
         return value.shown(whole=whole)
     raise NotImplementedError(f"{type(value).__name__} is no part of a response")
 
@@ -70,5 +110,10 @@ def schema_of(kind: type) -> dict[str, Any]:
             "description": "A number of someone who talked; masked (`7999•••••12`) for roles that need not see it.",
             "examples": ["7999•••••12"],
             "maxLength": 64,
+        }
+    if kind is PartyText:
+        return {
+            "type": "string",
+            "description": "Text as it came; numbers in it are masked for roles that need not see them.",
         }
     raise NotImplementedError(f"{kind.__name__} is no part of a response")

@@ -49,7 +49,8 @@ PROCESSES: dict[str, Process] = {
     "gateway": Process((topics.CALL_DECISIONS,), (topics.CALL_ATTEMPTS, topics.CDRS), "asks on behalf of switches"),
     "relay": Process(
         (topics.ACCOUNT_COMMANDS, topics.REFERENCE),
-        (topics.ACCOUNT_COMMANDS, topics.REFERENCE),
+        # Attempts and CDRs too: a rejected one that was mended is submitted again.
+        (topics.ACCOUNT_COMMANDS, topics.REFERENCE, topics.CALL_ATTEMPTS, topics.CDRS),
         "tells the engine what the office has changed",
         ids=("tollgate-relay", "tollgate-reference"),
     ),

@@ -17,6 +17,9 @@ USED_TO = timedelta(minutes=1)
 SESSIONS_KEPT = timedelta(days=90)
 """Sessions that are over stay so long, for whoever asks who was signed in."""
 
+ANSWERS_KEPT = timedelta(days=1)
+"""Answers to changing requests stay so long under their Idempotency-Keys."""
+
 
 class Queries(Protocol):
     """A pool, a connection or a change under way."""

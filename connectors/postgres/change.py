@@ -21,10 +21,19 @@ from connectors.postgres.database import DRIVER_TROUBLES, Connection, Pool, borr
 from connectors.postgres.queries import sql
 
 COMMAND = "command"
-"""The kind of outbox rows that are commands to accounts; the other kinds are those of reference records."""
+"""The kind of outbox rows that are commands to accounts."""
+
+EVENT = "event"
+"""The kind of outbox rows that are events of switches which were rejected, and are submitted again: `topic`, `key`
+(null where the event has none, then `partition`), `event_id` and `value` (base64).
+
+The other kinds are those of reference records."""
 
 ATTEMPTS = 5
 """How often a change is tried that others keep getting in the way of."""
+
+FROZEN_SECONDS = 10
+"""How long the server waits for the next word of a change for which others wait, before it throws it out."""
 
 Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 T = TypeVar("T")
@@ -88,7 +97,7 @@ class Change:
 
     async def publish(self, kind: str, key: str, payload: object) -> None:
         """Notes what the engine is to be told. `kind`: `command`, then `payload` is the command and `key` its account;
-        else that of a reference record, `payload` the record and None that it is gone."""
+        `event`, see EVENT; else that of a reference record, `payload` the record and None that it is gone."""
         self._outbox.append((kind, key, payload))
 
     async def write(self) -> None:
@@ -98,6 +107,10 @@ class Change:
                 f"{self._outbox[0][0]} {self._outbox[0][1]} is published, but nothing says why in the audit"
             )
         if self._audit:
+            # A process that stands still before its commit must not keep the whole office waiting.
+            await self.connection.execute(
+                "SELECT set_config('idle_in_transaction_session_timeout', $1, true)", f"{FROZEN_SECONDS * 1000}ms"
+            )
             await self.connection.execute(
                 sql("plumbing/audit"),
                 self.id,

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -198,7 +199,7 @@ async def _pool(settings: DatabaseSettings, dsn: str, role: str | None) -> Pool:
         parameters["role"] = role
     try:
         return await asyncpg.create_pool(
-            **_arguments(settings, dsn, parameters), init=_prepare, min_size=1, max_size=settings.pool_size
+            **_arguments(settings, dsn, parameters), **_SIZES, init=_prepare, max_size=settings.pool_size
         )
     except _CONNECTING_TROUBLES as error:
         raise explained(error, settings, dsn, role) from None
@@ -210,6 +211,12 @@ async def _connect(settings: DatabaseSettings, dsn: str) -> Connection:
     except _CONNECTING_TROUBLES as error:
         raise explained(error, settings, dsn) from None
 
+
+_SIZES: Mapping[str, int] = (
+    {"init_size": 1, "min_size": 0} if "init_size" in signature(asyncpg.create_pool).parameters else {"min_size": 1}
+)
+"""One connection is made at once, for what is wrong to be seen, and none kept for its own sake: asyncpg 0.32 tries to,
+and tells a whole traceback each time while there is no server."""
 
 DRIVER_TROUBLES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What the driver raises: `explained` says what it means."""

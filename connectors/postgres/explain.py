@@ -19,6 +19,7 @@ from backoffice.explain import (
     Verified,
     today,
     verify,
+    without_itself,
 )
 from connectors.postgres.current import tables_of_number
 from connectors.postgres.database import Connection, Pool
@@ -46,7 +47,8 @@ _decode_rated = msgspec.json.Decoder(RatedCdr).decode
 
 
 class NearCall(NamedTuple):
-    """A call near the moment that was asked for. `allow` is None while nothing has been answered."""
+    """A call near the moment that was asked for. `allow` is None while nothing has been answered; `rejected`: why the
+    engine could not use the attempt."""
 
     attempt_id: str
     at: datetime
@@ -57,6 +59,7 @@ class NearCall(NamedTuple):
     allow: bool | None
     reason: str | None
     lock_id: str | None
+    rejected: str | None
 
 
 async def nearest(
@@ -169,16 +172,18 @@ def _chosen(firsts: Sequence[Any], at: datetime | None) -> tuple[Any, Any]:
     """The decision on the call that is meant, and the next one that its partition made for the same id."""
     if not firsts:
         return None, None
-    if at is None:
-        first = max(firsts, key=lambda row: row["recorded_at"])
-    else:
-        first = min(firsts, key=lambda row: abs(row["at"] - at))
+    first = max(firsts, key=_when_said) if at is None else min(firsts, key=lambda row: abs(row["at"] - at))
     later = [
         row
         for row in firsts
-        if row["source_partition"] == first["source_partition"] and row["recorded_at"] > first["recorded_at"]
+        if row["source_partition"] == first["source_partition"] and row["source_offset"] > first["source_offset"]
     ]
-    return first, min(later, key=lambda row: row["recorded_at"], default=None)
+    return first, min(later, key=_when_said, default=None)
+
+
+def _when_said(row: Any) -> tuple[datetime, int]:
+    """What was said in one batch has one time."""
+    return row["recorded_at"], row["source_offset"]
 
 
 def _decision(row: Any) -> Published[CallDecision]:
@@ -217,7 +222,7 @@ async def under_todays_tables(
     connection: Connection, facts: CallFacts, settings: EngineSettings, at: datetime
 ) -> Today:
     """The same call asked anew at a moment: under what stands in the record then, with the money that the engine last
-    told of the account. `connection` as for `read_call`."""
+    told of the account, less what the call itself still holds. `connection` as for `read_call`."""
     account_id = facts.account_id
     state: AccountState | None = None
     if account_id is not None and (row := await connection.fetchrow(sql("explain/balance"), account_id)) is not None:
@@ -234,6 +239,7 @@ async def under_todays_tables(
         )
         changed = money.status != "active"
         state = account_now(money, to_optional_text(row["since"]) if changed else None, row["why"] if changed else None)
+        without_itself(facts, state, money.at)
     tables = {digits: await _todays_tables(connection, digits, account_id, at) for digits in sorted(facts.digits)}
     return today(facts, settings, tables, state, from_datetime(at))
 

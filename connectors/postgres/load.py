@@ -128,7 +128,7 @@ class _Load:
         connection, folder = self._tx.connection, self._folder
         accounts = await reference.read_accounts(connection)
         in_force = await reference.read_price_lists(connection, at=self._tx.at)
-        self._refuse_what_cannot_follow(accounts, in_force)
+        self._refuse_what_cannot_follow(accounts, dict(map(tuple, await connection.fetch(sql("load/list_kinds")))))
         wanted_accounts = {
             name: replace(account, balance_micros=there.balance_micros, status=there.status)
             if (there := accounts.get(name)) is not None
@@ -164,9 +164,8 @@ class _Load:
             ),
         )
 
-    def _refuse_what_cannot_follow(
-        self, accounts: Mapping[str, Account], in_force: Mapping[str, reference.InForce]
-    ) -> None:
+    def _refuse_what_cannot_follow(self, accounts: Mapping[str, Account], kinds: Mapping[str, str]) -> None:
+        """`kinds`: of all price lists that there ever were."""
         faults = []
         folder = self._folder
         if missing := sorted(accounts.keys() - folder.accounts.keys()):
@@ -183,10 +182,10 @@ class _Load:
                     f"{account.currency} here; an account keeps its currency"
                 )
         for name, price_list in folder.price_lists.items():
-            known = in_force.get(name)
-            if known is not None and known.price_list.kind != price_list.kind:
+            known = kinds.get(name)
+            if known is not None and known != price_list.kind:
                 faults.append(
-                    f"price_lists.csv: kind: list {name!r} is {known.price_list.kind} in the database and "
+                    f"price_lists.csv: kind: list {name!r} is {known} in the database and "
                     f"{price_list.kind} here; give the new list an id of its own"
                 )
         if faults:
@@ -300,7 +299,7 @@ class _Load:
         for part in _parts(changed):
             await tx.execute(sql("load/change_locks"), part, tx.at, tx.actor, tx.role, tx.reason)
         for part in _parts(anew):
-            await tx.execute(sql("load/set_locks"), part)
+            await tx.execute(sql("load/set_locks"), part, tx.at)
         await self._note("lock", found)
 
     async def _discounts(self) -> None:

@@ -1,11 +1,13 @@
 """The outbox as the relay sees it: what waits, and that it was published. One relay works on it at a time."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from connectors.postgres import price_lists, reference
-from connectors.postgres.database import Connection
+from connectors.postgres.database import DRIVER_TROUBLES, Connection
 from connectors.postgres.queries import sql
 from schemas.reference import PriceList, PriceRow
 
@@ -13,6 +15,10 @@ CHANNEL = "tollgate_outbox"
 """Notified whenever something was put into the outbox."""
 
 ROWS_AT_ONCE = 1_000
+
+FROZEN_SECONDS = 10.0
+"""A relay that has said nothing to the database for so long stands still, or its machine is gone: another one may have
+its place. It looks at the outbox every second."""
 
 _LOCK = 0x746F6C6C  # "toll": of the one relay
 
@@ -30,16 +36,49 @@ class Waiting(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """How much waits, and since when."""
+    """How much waits to be published, and since when."""
 
     rows: int
     oldest: datetime | None
+    later: int
+    """Price lists beside them, whose moment has not come."""
 
 
 async def take(connection: Connection) -> bool:
-    """Whether this connection's session is now the one relay; it is until it ends."""
+    """Whether this connection's session is now the one relay; it is until it ends, and the server ends it when nothing
+    is heard of it for `FROZEN_SECONDS`. The broker's fence keeps out what it was doing then."""
+    # The other end of a connection whose process stands still, or whose machine has lost its power, never closes it.
+    limit = f"{round(FROZEN_SECONDS * 1000)}ms"
+    await connection.execute(
+        "SELECT set_config(name, $1, false) "
+        "FROM unnest(ARRAY['idle_session_timeout', 'idle_in_transaction_session_timeout']) AS name",
+        limit,
+    )
     taken: bool = await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK)
     return taken
+
+
+@asynccontextmanager
+async def kept(connection: Connection) -> AsyncIterator[None]:
+    """Keeps the place of the one relay while it is busy elsewhere: its connection may not be used meanwhile."""
+    done = asyncio.Event()
+
+    async def tell() -> None:
+        while not done.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FROZEN_SECONDS / 4):
+                    await done.wait()
+            if not done.is_set():
+                await connection.execute("SELECT")
+
+    telling = asyncio.create_task(tell(), name="relay's place")
+    try:
+        yield
+    finally:
+        done.set()
+        # A place that was lost is told by whatever the connection is asked next.
+        with suppress(*DRIVER_TROUBLES):
+            await telling
 
 
 async def waiting(connection: Connection, *, now: datetime) -> list[Waiting]:
@@ -59,15 +98,20 @@ async def commands_waiting(connection: Connection) -> set[str]:
     return {row[0] for row in await connection.fetch(sql("outbox/commands_waiting"))}
 
 
+async def events_handled(connection: Connection) -> set[int]:
+    """Rows with events that have not been marked as published though the engine has handled them."""
+    return {row[0] for row in await connection.fetch(sql("outbox/events_handled"))}
+
+
 async def latest_version(connection: Connection) -> int:
     """The latest version of the reference data that anything became; 0: none."""
     found: int = await connection.fetchval(sql("outbox/latest_version"))
     return found
 
 
-async def backlog(connection: Connection) -> Backlog:
-    """What waits, price lists for later among it."""
-    return Backlog(*await connection.fetchrow(sql("outbox/count_waiting")))
+async def backlog(connection: Connection, *, now: datetime) -> Backlog:
+    """What waits at a moment of the business clock."""
+    return Backlog(*await connection.fetchrow(sql("outbox/count_waiting"), now))
 
 
 async def price_list(

@@ -34,17 +34,30 @@ class UnknownVersion(Exception):
 
 
 async def check_version(connection: Connection, version: int) -> None:
-    """Whether a version can be made again. Raises UnknownVersion."""
+    """Whether a version can be made again. Raises UnknownVersion.
+
+    The record holds all that there was from the first version on that one of its changes became. It need not have a
+    change for each number after that: a version that has none is what the last one before it was.
+    """
     if version < 1:
         raise UnknownVersion(
             f"version {version} of the reference data was not published: an engine was given them directly"
         )
-    row = await connection.fetchrow(sql("explain/versions_missing"), version)
-    if row["missing"]:
-        first = row["first"] or version
+    known = await connection.fetchrow(sql("explain/known_versions"))
+    if known["first"] is None:
         raise UnknownVersion(
-            f"version {version} of the reference data can't be made again: version {first} was not published from this "
-            f"record ({row['missing']} of {version} were not); ask by the folder that was published then"
+            f"version {version} of the reference data can't be made again: nothing has been published from this record"
+        )
+    if version < known["first"]:
+        raise UnknownVersion(
+            f"version {version} of the reference data can't be made again: this record begins with version "
+            f"{known['first']}, and what was before was published by something else; replay the call with the folder "
+            "that was published then (tollgate replay)"
+        )
+    if version > known["latest"] and known["waiting"]:
+        raise UnknownVersion(
+            f"version {version} of the reference data can't be made again yet: the record does not say which of the "
+            f"changes that wait are in it (tollgate relay notes it); the latest that it knows is {known['latest']}"
         )
 
 

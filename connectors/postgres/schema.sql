@@ -76,6 +76,78 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION books.book_posting() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    PERFORM books.ensure_month(NEW.day);
+    INSERT INTO books.accounts (kind, owner)
+    SELECT w.kind, w.owner
+    FROM (VALUES (NEW.debit_kind, NEW.debit_owner), (NEW.credit_kind, NEW.credit_owner)) AS w (kind, owner)
+    WHERE NOT EXISTS (SELECT FROM books.accounts a WHERE a.kind = w.kind AND a.owner = w.owner)
+    ORDER BY 1, 2
+    ON CONFLICT DO NOTHING;
+    INSERT INTO books.transfers (
+        day, source_partition, source_offset, amount_micros, recorded_at, debit, credit, cause, cause_id
+    )
+    SELECT NEW.day, -1, NEW.posting_id, NEW.amount_micros, now(), d.ledger_id, c.ledger_id, 'correction', NEW.cause_id
+    FROM books.accounts d, books.accounts c
+    WHERE d.kind = NEW.debit_kind AND d.owner = NEW.debit_owner AND c.kind = NEW.credit_kind AND c.owner = NEW.credit_owner;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'posting % found no accounts in the ledger', NEW.posting_id;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TABLE books.rerating_items (
+    rerating_id bigint NOT NULL,
+    place integer NOT NULL,
+    account_id text NOT NULL COLLATE pg_catalog."C",
+    ended_at timestamp with time zone NOT NULL,
+    cdr_id text NOT NULL COLLATE pg_catalog."C",
+    copy bigint NOT NULL,
+    service text NOT NULL COLLATE pg_catalog."C",
+    called text NOT NULL COLLATE pg_catalog."C",
+    provider_id text COLLATE pg_catalog."C",
+    billable_seconds integer NOT NULL,
+    cdr_hash bytea NOT NULL,
+    corrects bigint,
+    old_retail_micros bigint,
+    old_wholesale_micros bigint,
+    new_retail_micros bigint,
+    new_wholesale_micros bigint,
+    old_charges bytea NOT NULL,
+    new_charges bytea,
+    problem text COLLATE pg_catalog."C",
+    detail text,
+    CONSTRAINT rerating_items_cdr_hash_check CHECK ((length(cdr_hash) = 32)),
+    CONSTRAINT rerating_items_check CHECK (((problem IS NULL) = (new_charges IS NOT NULL))),
+    CONSTRAINT rerating_items_check1 CHECK (((problem IS NULL) = (detail IS NULL))),
+    CONSTRAINT rerating_items_check2 CHECK (((problem IS NULL) OR ((new_retail_micros IS NULL) AND (new_wholesale_micros IS NULL)))),
+    CONSTRAINT rerating_items_place_check CHECK ((place > 0))
+);
+
+COMMENT ON TABLE books.rerating_items IS 'Calls of a run whose charges differ, old and new; and those that have no price any more (`problem`), which stay as they are';
+
+COMMENT ON COLUMN books.rerating_items.cdr_hash IS 'SHA-256 of the rated CDR''s bytes';
+
+COMMENT ON COLUMN books.rerating_items.corrects IS 'The run whose item the old charges are; null: they are the rated CDR''s own';
+
+COMMENT ON COLUMN books.rerating_items.old_charges IS 'Both charges in all their parts, as JSON';
+
+CREATE FUNCTION books.correction_of(cdr text, ended timestamp with time zone, nth bigint) RETURNS SETOF books.rerating_items
+    LANGUAGE sql STABLE ROWS 1
+    AS $$
+    SELECT i.* FROM books.rerating_items i
+    JOIN books.rerating_accounts a ON a.rerating_id = i.rerating_id AND a.account_id = i.account_id
+    WHERE i.cdr_id = cdr AND i.ended_at = ended AND i.copy = nth AND i.problem IS NULL AND a.state = 'posted'
+    ORDER BY a.posted_seq DESC LIMIT 1
+$$;
+
+COMMENT ON FUNCTION books.correction_of(cdr text, ended timestamp with time zone, nth bigint) IS 'The latest item that was posted and not taken back, of one rated CDR';
+
 CREATE FUNCTION books.ensure_month(month date) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -105,6 +177,72 @@ END
 $$;
 
 COMMENT ON FUNCTION books.ensure_month(month date) IS 'Makes the partition of a month where it is missing';
+
+CREATE FUNCTION books.guard_preview() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+DECLARE
+    settled constant bigint := (
+        SELECT min(r.rerating_id) FROM books.reratings r
+        WHERE r.state <> 'draft' AND r.rerating_id IN (SELECT DISTINCT t.rerating_id FROM touched t)
+    );
+BEGIN
+    IF settled IS NOT NULL THEN
+        RAISE EXCEPTION 're-rating % is previewed: its items stay as they are', settled
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION books.guard_rerating() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    IF ROW(NEW.since, NEW.until, NEW.account_id, NEW.prefix, NEW.price_list_id, NEW.reference_version, NEW.plans,
+           NEW.reason, NEW.created_at, NEW.created_by)
+       IS DISTINCT FROM
+       ROW(OLD.since, OLD.until, OLD.account_id, OLD.prefix, OLD.price_list_id, OLD.reference_version, OLD.plans,
+           OLD.reason, OLD.created_at, OLD.created_by) THEN
+        RAISE EXCEPTION 're-rating % keeps its terms: make another one', OLD.rerating_id
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF NEW.state <> OLD.state AND NOT (OLD.state || '>' || NEW.state = ANY (ARRAY[
+        'draft>previewed', 'previewed>draft', 'approved>draft', 'previewed>approved', 'approved>posting',
+        'posting>posted', 'posted>rolling_back', 'rolling_back>rolled_back', 'draft>cancelled', 'previewed>cancelled',
+        'approved>cancelled'])) THEN
+        RAISE EXCEPTION 're-rating % is %: it can''t become %', OLD.rerating_id, OLD.state, NEW.state
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF OLD.state NOT IN ('draft', 'previewed') AND NEW.state <> 'draft' AND (
+        ROW(NEW.fingerprint, NEW.previewed_by) IS DISTINCT FROM ROW(OLD.fingerprint, OLD.previewed_by)
+        OR ROW(NEW.approved_by, NEW.approved_at) IS DISTINCT FROM ROW(OLD.approved_by, OLD.approved_at)
+    ) THEN
+        RAISE EXCEPTION 're-rating % is approved as it is', OLD.rerating_id USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION books.guard_rerating_account() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+DECLARE
+    run constant text := (SELECT r.state FROM books.reratings r WHERE r.rerating_id = NEW.rerating_id);
+BEGIN
+    IF OLD.state || '>' || NEW.state || ' ' || run <> ALL (ARRAY[
+        'previewed>posted posting', 'posted>rolled_back rolling_back',
+        -- Ordered again, since the engine had rejected it.
+        'posted>posted posting', 'posted>posted posted']) THEN
+        RAISE EXCEPTION 'account % of re-rating % is %, and the run is %: it can''t become %', OLD.account_id,
+            OLD.rerating_id, OLD.state, run, NEW.state USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END
+$$;
 
 CREATE FUNCTION facts.ensure_month(month date) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -139,6 +277,45 @@ END
 $$;
 
 COMMENT ON FUNCTION facts.ensure_month(month date) IS 'Makes the partitions of a month where they are missing';
+
+CREATE FUNCTION facts.forget_month(partition text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    first_day date;
+BEGIN
+    -- By the server's own clock, whatever the business clock says: a year stays, whoever asks.
+    SELECT m.first_day INTO first_day
+    FROM facts.old_months((pg_catalog.date_trunc('month', pg_catalog.now()) - interval '12 months')::date) m
+    WHERE m.partition = forget_month.partition;
+    IF first_day IS NULL THEN
+        RAISE EXCEPTION '% is no month of attempts or decisions that is more than a year old', partition
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    -- Whoever reads the table is let finish, and is not kept waiting behind this for long.
+    PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
+    EXECUTE format('DROP TABLE facts.%I', partition);
+END
+$$;
+
+COMMENT ON FUNCTION facts.forget_month(partition text) IS 'Drops a partition of attempts or decisions; refuses those of the last twelve months and all others';
+
+CREATE FUNCTION facts.old_months(before date) RETURNS TABLE(partition text, first_day date, estimated_rows bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $_$
+    SELECT c.relname::text, to_date(right(c.relname, 7), 'YYYY_MM'), greatest(c.reltuples, 0)::bigint
+    FROM pg_catalog.pg_inherits i
+    JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+    JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+    WHERE n.nspname = 'facts' AND p.relname IN ('attempts', 'decisions')
+      AND c.relname ~ '_[0-9]{4}_[0-9]{2}$' AND to_date(right(c.relname, 7), 'YYYY_MM') < before
+    ORDER BY 2, 1
+$_$;
+
+COMMENT ON FUNCTION facts.old_months(before date) IS 'Partitions of attempts and decisions of months before the one that begins at a day';
 
 CREATE TABLE office.locks (
     lock_id office.id NOT NULL,
@@ -381,6 +558,73 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION office.guard_nightly_run() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    IF OLD.state = 'done' OR NEW.day <> OLD.day OR NEW.job <> OLD.job OR NEW.attempt < OLD.attempt THEN
+        RAISE EXCEPTION 'job % of %: what is done stays done', OLD.job, OLD.day USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION office.guard_number_request() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    IF OLD.state NOT IN ('waiting_for_client', 'waiting') AND (
+        OLD.ended_at IS NOT NULL
+        OR to_jsonb(NEW) - 'ended_at' IS DISTINCT FROM to_jsonb(OLD) - 'ended_at'
+    ) THEN
+        RAISE EXCEPTION 'request % is %: it stays as it was decided', OLD.request_id, OLD.state
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF (NEW.number, NEW.asked_by, NEW.asked_at, NEW.department)
+        IS DISTINCT FROM (OLD.number, OLD.asked_by, OLD.asked_at, OLD.department) THEN
+        RAISE EXCEPTION 'request %: who asked for what, and when, stays', OLD.request_id
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION office.guard_number_way() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+DECLARE
+    ignored constant boolean := NEW.fmtn OR coalesce(NEW.place, '') = 'Агентские номера';
+BEGIN
+    IF pg_catalog.pg_has_role(
+        current_user, (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = TG_RELID), 'MEMBER'
+    ) THEN
+        RETURN NEW;
+    END IF;
+    IF TG_OP = 'UPDATE' AND NEW.status <> OLD.status AND NOT (
+        (OLD.status, NEW.status) IN (
+            ('free', 'reserved'), ('reserved', 'in_use'), ('reserved', 'free'), ('reserved', 'archive'),
+            ('in_use', 'archive'), ('archive', 'free')
+        )
+        OR (OLD.status, NEW.status) = ('in_use', 'free') AND ignored
+    ) THEN
+        RAISE EXCEPTION 'number % is %, and can''t become %', NEW.number, OLD.status, NEW.status
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF NEW.saleable = 'forced_yes' AND (TG_OP = 'INSERT' OR OLD.saleable <> 'forced_yes') AND NOT EXISTS (
+        SELECT FROM office.number_requests r
+        WHERE r.number = NEW.number AND r.state = 'approved' AND r.ended_at IS NULL
+    ) THEN
+        RAISE EXCEPTION 'number % is forced by approval alone', NEW.number USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION office.guard_number_way() IS 'Raises insufficient_privilege for a change that the rules do not know (§1.4)';
+
 CREATE FUNCTION office.guard_prices() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -410,6 +654,32 @@ BEGIN
         END LOOP;
     END IF;
     RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION office.guard_subscriber() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.status <> 'new' THEN
+            RAISE EXCEPTION 'subscriber % begins as new', NEW.subscriber_id USING ERRCODE = 'insufficient_privilege';
+        END IF;
+        NEW.revision := 1;
+        RETURN NEW;
+    END IF;
+    IF (NEW.subscriber_id, NEW.number, NEW.account_id, NEW.reserved_at)
+        IS DISTINCT FROM (OLD.subscriber_id, OLD.number, OLD.account_id, OLD.reserved_at) THEN
+        RAISE EXCEPTION 'subscriber % keeps number and account: close it, and create another', OLD.subscriber_id
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF OLD.status = 'closed' OR (OLD.status = 'in_use' AND NEW.status = 'new') THEN
+        RAISE EXCEPTION 'subscriber % is %, and can''t become %', OLD.subscriber_id, OLD.status, NEW.status
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    NEW.revision := OLD.revision + 1;
+    RETURN NEW;
 END
 $$;
 
@@ -660,6 +930,18 @@ BEGIN
     SELECT number, revision, changed_at, changed_by, change_reason, status, account_id, place, region, provider_id, fmtn,
            joined_on, archived_on, saleable, removed_at
     FROM touched;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION office.write_subscriber_history() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    INSERT INTO office.subscriber_history (subscriber_id, revision, at, actor, why, status, planned_on)
+    VALUES (NEW.subscriber_id, NEW.revision, NEW.changed_at, NEW.changed_by, NEW.change_reason, NEW.status,
+            NEW.planned_on);
     RETURN NULL;
 END
 $$;
@@ -942,6 +1224,146 @@ ALTER TABLE books.accounts ALTER COLUMN ledger_id ADD GENERATED ALWAYS AS IDENTI
     CACHE 1
 );
 
+CREATE TABLE books.rerating_accounts (
+    rerating_id bigint NOT NULL,
+    account_id text NOT NULL COLLATE pg_catalog."C",
+    place integer NOT NULL,
+    items integer NOT NULL,
+    old_retail_micros bigint NOT NULL,
+    new_retail_micros bigint NOT NULL,
+    old_wholesale_micros bigint NOT NULL,
+    new_wholesale_micros bigint NOT NULL,
+    state text DEFAULT 'previewed'::text NOT NULL,
+    posted_seq bigint,
+    posted_at timestamp with time zone,
+    command_id office.id,
+    tries integer DEFAULT 0 NOT NULL,
+    rolled_back_at timestamp with time zone,
+    back_command_id office.id,
+    CONSTRAINT rerating_accounts_check CHECK (((state = 'previewed'::text) = (posted_at IS NULL))),
+    CONSTRAINT rerating_accounts_check1 CHECK (((posted_at IS NULL) = (posted_seq IS NULL))),
+    CONSTRAINT rerating_accounts_check2 CHECK (((state = 'rolled_back'::text) = (rolled_back_at IS NOT NULL))),
+    CONSTRAINT rerating_accounts_items_check CHECK ((items > 0)),
+    CONSTRAINT rerating_accounts_place_check CHECK ((place > 0)),
+    CONSTRAINT rerating_accounts_state_check CHECK ((state = ANY (ARRAY['previewed'::text, 'posted'::text, 'rolled_back'::text])))
+);
+
+COMMENT ON TABLE books.rerating_accounts IS 'What a run comes to for each account; an empty account_id: calls of nobody''s';
+
+COMMENT ON COLUMN books.rerating_accounts.command_id IS 'The correction that the engine was ordered; null where the client''s side comes to nothing';
+
+COMMENT ON COLUMN books.rerating_accounts.tries IS 'How often it was ordered: again after the engine had rejected it';
+
+CREATE SEQUENCE books.rerating_posted
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE books.rerating_postings (
+    posting_id bigint NOT NULL,
+    rerating_id bigint NOT NULL,
+    account_id text NOT NULL COLLATE pg_catalog."C",
+    back boolean NOT NULL,
+    debit_kind text NOT NULL COLLATE pg_catalog."C",
+    debit_owner text NOT NULL COLLATE pg_catalog."C",
+    credit_kind text NOT NULL COLLATE pg_catalog."C",
+    credit_owner text NOT NULL COLLATE pg_catalog."C",
+    amount_micros bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    day date NOT NULL,
+    cause_id text NOT NULL COLLATE pg_catalog."C",
+    CONSTRAINT rerating_postings_amount_micros_check CHECK ((amount_micros > 0)),
+    CONSTRAINT rerating_postings_credit_kind_check CHECK ((credit_kind = ANY (ARRAY['correction'::text, 'revenue'::text, 'cost'::text, 'payable'::text]))),
+    CONSTRAINT rerating_postings_debit_kind_check CHECK ((debit_kind = ANY (ARRAY['correction'::text, 'revenue'::text, 'cost'::text, 'payable'::text])))
+);
+
+COMMENT ON TABLE books.rerating_postings IS 'The side of revenue and cost: what passes between it and the clients goes through the engine. Each row is booked as it is written.';
+
+ALTER TABLE books.rerating_postings ALTER COLUMN posting_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME books.rerating_postings_posting_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE books.reratings (
+    rerating_id bigint NOT NULL,
+    since timestamp with time zone NOT NULL,
+    until timestamp with time zone NOT NULL,
+    account_id text COLLATE pg_catalog."C",
+    prefix text COLLATE pg_catalog."C",
+    price_list_id text COLLATE pg_catalog."C",
+    reference_version bigint,
+    plans text NOT NULL,
+    reason text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    state text DEFAULT 'draft'::text NOT NULL,
+    previewed_at timestamp with time zone,
+    previewed_by text,
+    approved_at timestamp with time zone,
+    approved_by text,
+    ordered_at timestamp with time zone,
+    ordered_by text,
+    posted_at timestamp with time zone,
+    back_at timestamp with time zone,
+    back_by text,
+    rolled_back_at timestamp with time zone,
+    cancelled_at timestamp with time zone,
+    cancelled_by text,
+    fingerprint bytea,
+    summary jsonb,
+    wanted text,
+    wanted_by text,
+    worker uuid,
+    stage text DEFAULT ''::text NOT NULL,
+    done bigint DEFAULT 0 NOT NULL,
+    total bigint DEFAULT 0 NOT NULL,
+    beat_at timestamp with time zone,
+    failure text,
+    CONSTRAINT approved_by_another CHECK (((approved_by <> created_by) AND (approved_by <> previewed_by))),
+    CONSTRAINT reratings_check CHECK ((until > since)),
+    CONSTRAINT reratings_check1 CHECK (((wanted IS NULL) = (wanted_by IS NULL))),
+    CONSTRAINT reratings_check2 CHECK (((approved_at IS NULL) = (approved_by IS NULL))),
+    CONSTRAINT reratings_check3 CHECK (((state = ANY (ARRAY['draft'::text, 'cancelled'::text])) OR ((fingerprint IS NOT NULL) AND (summary IS NOT NULL)))),
+    CONSTRAINT reratings_check4 CHECK (((state = ANY (ARRAY['draft'::text, 'previewed'::text, 'cancelled'::text])) OR (approved_by IS NOT NULL))),
+    CONSTRAINT reratings_created_by_check CHECK ((created_by <> ''::text)),
+    CONSTRAINT reratings_fingerprint_check CHECK ((length(fingerprint) = 32)),
+    CONSTRAINT reratings_plans_check CHECK ((plans = ANY (ARRAY['then'::text, 'by_tables'::text]))),
+    CONSTRAINT reratings_prefix_check CHECK ((prefix ~ '^[0-9]{1,15}$'::text)),
+    CONSTRAINT reratings_reason_check CHECK ((reason <> ''::text)),
+    CONSTRAINT reratings_reference_version_check CHECK ((reference_version > 0)),
+    CONSTRAINT reratings_state_check CHECK ((state = ANY (ARRAY['draft'::text, 'previewed'::text, 'approved'::text, 'posting'::text, 'posted'::text, 'rolling_back'::text, 'rolled_back'::text, 'cancelled'::text]))),
+    CONSTRAINT reratings_wanted_check CHECK ((wanted = ANY (ARRAY['preview'::text, 'post'::text, 'roll_back'::text])))
+);
+
+COMMENT ON TABLE books.reratings IS 'Runs: which calls are rated again, by which prices, and what became of it';
+
+COMMENT ON COLUMN books.reratings.since IS 'Calls that ended then or later, and before `until`';
+
+COMMENT ON COLUMN books.reratings.price_list_id IS 'Calls that are or would be priced by it, on either side';
+
+COMMENT ON COLUMN books.reratings.reference_version IS 'Whose prices; null: of the tables in force when it is previewed';
+
+COMMENT ON COLUMN books.reratings.plans IS 'Whether an account counts with its plan and place of the call''s set-up, or with those of the tables';
+
+COMMENT ON COLUMN books.reratings.fingerprint IS 'SHA-256 over the calls of its items and what they were charged when it was previewed';
+
+COMMENT ON COLUMN books.reratings.wanted IS 'Work that is ordered and not done; `worker` does it, heard of last at `beat_at`';
+
+ALTER TABLE books.reratings ALTER COLUMN rerating_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME books.reratings_rerating_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE books.transfers (
     day date NOT NULL,
     source_partition integer NOT NULL,
@@ -961,6 +1383,8 @@ CREATE TABLE books.transfers (
 PARTITION BY RANGE (day);
 
 COMMENT ON TABLE books.transfers IS 'An amount from the ledger''s account `debit` to `credit`, with its cause. `day` is the operator''s business day of the call''s end or of the command; recorded_at is when the engine booked it.';
+
+COMMENT ON COLUMN books.transfers.source_partition IS 'Of the record that it comes from; -1: of the office''s own, a row of books.rerating_postings (source_offset)';
 
 COMMENT ON COLUMN books.transfers.account_id IS 'The client''s account that is moved, with its balance afterwards; null for the wholesale cost of a call.';
 
@@ -1155,10 +1579,19 @@ CREATE TABLE facts.rejected (
     account_id text COLLATE pg_catalog."C",
     payload bytea NOT NULL,
     resubmitted_at timestamp with time zone,
-    resubmitted_by text
+    resubmitted_by text,
+    set_aside_at timestamp with time zone,
+    set_aside_by text,
+    set_aside_why text,
+    CONSTRAINT resubmitted_by_somebody CHECK (((resubmitted_at IS NULL) = (resubmitted_by IS NULL))),
+    CONSTRAINT set_aside_by_somebody CHECK ((((set_aside_at IS NULL) = (set_aside_by IS NULL)) AND ((set_aside_at IS NULL) = (set_aside_why IS NULL))))
 );
 
 COMMENT ON TABLE facts.rejected IS 'Events that could not be used: where they stand (topic, partition, topic_offset), why, and their bytes. event_id and account_id are what could be read of them.';
+
+COMMENT ON COLUMN facts.rejected.resubmitted_at IS 'When it was submitted again, the last time; null: never';
+
+COMMENT ON COLUMN facts.rejected.set_aside_at IS 'When somebody said that it is not to be submitted again; null: nobody did';
 
 CREATE TABLE facts.unprojected (
     topic text NOT NULL COLLATE pg_catalog."C",
@@ -1306,6 +1739,14 @@ CREATE TABLE office.calendar (
 
 COMMENT ON TABLE office.calendar IS 'The production calendar: days that are not what their weekday says';
 
+CREATE TABLE office.calendar_loaded (
+    one boolean DEFAULT true NOT NULL,
+    days datemultirange NOT NULL,
+    CONSTRAINT calendar_loaded_one_check CHECK (one)
+);
+
+COMMENT ON TABLE office.calendar_loaded IS 'The periods that a production calendar was loaded for';
+
 CREATE TABLE office.client_tags (
     client_id office.id NOT NULL,
     tag office.id NOT NULL,
@@ -1382,9 +1823,9 @@ CREATE TABLE office.commands (
     rejected_why text,
     CONSTRAINT commands_check CHECK (((state = 'ordered'::text) = (state_at IS NULL))),
     CONSTRAINT commands_check1 CHECK (((state = 'rejected'::text) = (rejected_why IS NOT NULL))),
-    CONSTRAINT commands_kind_check CHECK ((kind = ANY (ARRAY['payment'::text, 'top_up'::text, 'write_off'::text, 'block'::text, 'unblock'::text, 'close'::text]))),
+    CONSTRAINT commands_kind_check CHECK ((kind = ANY (ARRAY['payment'::text, 'top_up'::text, 'write_off'::text, 'correction'::text, 'block'::text, 'unblock'::text, 'close'::text]))),
     CONSTRAINT commands_state_check CHECK ((state = ANY (ARRAY['ordered'::text, 'applied'::text, 'rejected'::text]))),
-    CONSTRAINT money_has_its_amount CHECK ((((kind = ANY (ARRAY['payment'::text, 'top_up'::text, 'write_off'::text])) = (amount_micros IS NOT NULL)) AND (amount_micros <> 0)))
+    CONSTRAINT money_has_its_amount CHECK ((((kind = ANY (ARRAY['payment'::text, 'top_up'::text, 'write_off'::text, 'correction'::text])) = (amount_micros IS NOT NULL)) AND (amount_micros <> 0)))
 );
 
 COMMENT ON TABLE office.commands IS 'What the office ordered for accounts: payments, top-ups, write-offs, blocks; payments and top-ups are different things (D46)';
@@ -1396,6 +1837,14 @@ COMMENT ON COLUMN office.commands.source IS 'Of a payment: bank, paymaster, …'
 COMMENT ON COLUMN office.commands.reverses IS 'Which command it takes back';
 
 COMMENT ON COLUMN office.commands.state IS 'As known here; the engine has the last word';
+
+CREATE TABLE office.direct_managers (
+    user_name access.user_name NOT NULL,
+    manager access.user_name NOT NULL,
+    CONSTRAINT direct_managers_check CHECK (((manager)::text <> (user_name)::text))
+);
+
+COMMENT ON TABLE office.direct_managers IS 'Who answers the requests of a colleague in customer service';
 
 CREATE TABLE office.discounts (
     discount_id bigint NOT NULL,
@@ -1493,6 +1942,93 @@ COMMENT ON TABLE office.lock_history IS '«История записи» of lock
 
 COMMENT ON COLUMN office.lock_history.acted_as IS 'In which role';
 
+CREATE TABLE office.ncv_days (
+    day date NOT NULL,
+    closed_at timestamp with time zone NOT NULL,
+    closed_by text NOT NULL,
+    why office.words NOT NULL,
+    called_numbers integer NOT NULL,
+    calls bigint NOT NULL,
+    CONSTRAINT ncv_days_called_numbers_check CHECK ((called_numbers >= 0)),
+    CONSTRAINT ncv_days_calls_check CHECK ((calls >= 0))
+);
+
+COMMENT ON TABLE office.ncv_days IS 'Days that are over and of which all is known: a number without a row in facts.ncv had no call then. A day that is missing here is a gap, not silence (D6)';
+
+CREATE TABLE office.nightly_orders (
+    order_id bigint NOT NULL,
+    day date NOT NULL,
+    jobs text[] NOT NULL COLLATE pg_catalog."C",
+    state text DEFAULT 'waiting'::text NOT NULL,
+    ordered_at timestamp with time zone NOT NULL,
+    ordered_by text NOT NULL,
+    reason office.words NOT NULL,
+    ended_at timestamp with time zone,
+    outcome text,
+    CONSTRAINT nightly_orders_check CHECK (((state = 'waiting'::text) = (ended_at IS NULL))),
+    CONSTRAINT nightly_orders_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'done'::text, 'failed'::text])))
+);
+
+COMMENT ON TABLE office.nightly_orders IS 'Nights that somebody has asked for by the API; a process that runs jobs works them off';
+
+COMMENT ON COLUMN office.nightly_orders.jobs IS 'Empty: all';
+
+COMMENT ON COLUMN office.nightly_orders.outcome IS 'In a line; what each job did stands in its run';
+
+ALTER TABLE office.nightly_orders ALTER COLUMN order_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME office.nightly_orders_order_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE office.nightly_runs (
+    day date NOT NULL,
+    job text NOT NULL COLLATE pg_catalog."C",
+    state text NOT NULL,
+    attempt integer NOT NULL,
+    steps integer DEFAULT 0 NOT NULL,
+    place jsonb,
+    report jsonb NOT NULL,
+    error text,
+    started_at timestamp with time zone NOT NULL,
+    stepped_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    started_by text NOT NULL,
+    host text NOT NULL,
+    process integer NOT NULL,
+    CONSTRAINT nightly_runs_attempt_check CHECK ((attempt > 0)),
+    CONSTRAINT nightly_runs_check CHECK (((state = 'running'::text) = (ended_at IS NULL))),
+    CONSTRAINT nightly_runs_check1 CHECK (((state = ANY (ARRAY['failed'::text, 'blocked'::text])) = (error IS NOT NULL))),
+    CONSTRAINT nightly_runs_job_check CHECK ((job ~ '^[a-z][a-z0-9_]{0,31}$'::text)),
+    CONSTRAINT nightly_runs_state_check CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'failed'::text, 'blocked'::text]))),
+    CONSTRAINT nightly_runs_steps_check CHECK ((steps >= 0))
+);
+
+COMMENT ON TABLE office.nightly_runs IS 'Jobs of the night: each has one row for a night, however often it is tried';
+
+COMMENT ON COLUMN office.nightly_runs.day IS 'The business day that begins with the night';
+
+COMMENT ON COLUMN office.nightly_runs.attempt IS 'How often it was begun. Who comes back from the dead finds another number, and does nothing';
+
+COMMENT ON COLUMN office.nightly_runs.place IS 'Where the next step begins; null: at the beginning, or nowhere when it is done';
+
+COMMENT ON COLUMN office.nightly_runs.report IS 'counts, notes, notes_left_out';
+
+COMMENT ON COLUMN office.nightly_runs.started_at IS 'Of this attempt; by the machine''s clock, as the other moments are';
+
+COMMENT ON COLUMN office.nightly_runs.stepped_at IS 'When the last step was committed';
+
+CREATE TABLE office.number_groups (
+    group_name text NOT NULL,
+    member access.user_name NOT NULL,
+    CONSTRAINT number_groups_group_name_check CHECK ((group_name = ANY (ARRAY['assistants'::text, 'keepers'::text, 'heads'::text])))
+);
+
+COMMENT ON TABLE office.number_groups IS 'Who answers requests of the sales department: assistants, keepers of other providers'' numbers; and who gets copies';
+
 CREATE TABLE office.number_history (
     number office.digits NOT NULL,
     revision integer NOT NULL,
@@ -1512,6 +2048,47 @@ CREATE TABLE office.number_history (
 );
 
 COMMENT ON TABLE office.number_history IS 'Each state of a number, from its entry on; written by the database, for ever';
+
+CREATE TABLE office.number_requests (
+    request_id text NOT NULL COLLATE pg_catalog."C",
+    number office.digits NOT NULL,
+    state text NOT NULL,
+    department text NOT NULL,
+    desk text NOT NULL,
+    asked_at timestamp with time zone NOT NULL,
+    asked_on date NOT NULL,
+    asked_by text NOT NULL,
+    reason office.words NOT NULL,
+    calls bigint NOT NULL,
+    unique_callers integer NOT NULL,
+    criterion text NOT NULL,
+    client_id office.id,
+    copy_to text,
+    told_callers integer,
+    consent jsonb,
+    decided_at timestamp with time zone,
+    decided_by text,
+    decision office.words,
+    decided_callers integer,
+    ended_at timestamp with time zone,
+    CONSTRAINT nobody_approves_his_own CHECK (((state <> 'approved'::text) OR (decided_by <> asked_by))),
+    CONSTRAINT number_requests_calls_check CHECK ((calls >= 0)),
+    CONSTRAINT number_requests_consent CHECK (((consent IS NULL) OR (told_callers IS NOT NULL))),
+    CONSTRAINT number_requests_criterion_check CHECK ((criterion = ANY (ARRAY['depends_on_ncv'::text, 'no'::text]))),
+    CONSTRAINT number_requests_decided CHECK (((state = ANY (ARRAY['waiting_for_client'::text, 'waiting'::text])) = (decided_at IS NULL))),
+    CONSTRAINT number_requests_department_check CHECK ((department = ANY (ARRAY['sales'::text, 'customer_service'::text]))),
+    CONSTRAINT number_requests_desk_check CHECK ((desk = ANY (ARRAY['assistants'::text, 'keepers'::text, 'direct_manager'::text]))),
+    CONSTRAINT number_requests_ended CHECK (((ended_at IS NULL) OR (state = 'approved'::text))),
+    CONSTRAINT number_requests_said_by CHECK (((decided_at IS NULL) = (decided_by IS NULL))),
+    CONSTRAINT number_requests_state_check CHECK ((state = ANY (ARRAY['waiting_for_client'::text, 'waiting'::text, 'approved'::text, 'refused'::text, 'withdrawn'::text]))),
+    CONSTRAINT number_requests_unique_callers_check CHECK ((unique_callers >= 0))
+);
+
+COMMENT ON TABLE office.number_requests IS 'Requests to release numbers for sale that the rules would not let be sold (§1.4)';
+
+COMMENT ON COLUMN office.number_requests.told_callers IS 'How many unique callers the letter to the client named';
+
+COMMENT ON COLUMN office.number_requests.ended_at IS 'Until when the approval held; null: it holds, or never did';
 
 CREATE TABLE office.numbers (
     number office.digits NOT NULL,
@@ -1763,6 +2340,80 @@ COMMENT ON COLUMN office.providers.pdgi IS 'A provider of ПДГИ (§2.3)';
 
 COMMENT ON COLUMN office.providers.own IS 'The operator itself';
 
+CREATE TABLE office.resubmissions (
+    source_partition integer NOT NULL,
+    source_offset bigint NOT NULL,
+    number integer NOT NULL,
+    at timestamp with time zone NOT NULL,
+    author text NOT NULL,
+    reason text NOT NULL,
+    edited boolean NOT NULL,
+    forced boolean NOT NULL,
+    event_id text NOT NULL COLLATE pg_catalog."C",
+    key text COLLATE pg_catalog."C",
+    payload bytea NOT NULL,
+    change_id bigint NOT NULL,
+    CONSTRAINT resubmissions_author_check CHECK ((author <> ''::text)),
+    CONSTRAINT resubmissions_number_check CHECK ((number > 0)),
+    CONSTRAINT resubmissions_reason_check CHECK ((reason <> ''::text))
+);
+
+COMMENT ON TABLE office.resubmissions IS 'Each time that a rejected event was submitted again: by whom, why, and the bytes that were sent';
+
+COMMENT ON COLUMN office.resubmissions.number IS '1: the first time';
+
+COMMENT ON COLUMN office.resubmissions.edited IS 'Whether other bytes were sent than those that had been rejected';
+
+COMMENT ON COLUMN office.resubmissions.forced IS 'Whether it was sent though it had been sent before';
+
+COMMENT ON COLUMN office.resubmissions.key IS 'Of the record on the topic; null: an event that names no account and no number';
+
+COMMENT ON COLUMN office.resubmissions.change_id IS 'Of the audit and the outbox';
+
+CREATE TABLE office.subscriber_history (
+    subscriber_id text NOT NULL COLLATE pg_catalog."C",
+    revision integer NOT NULL,
+    at timestamp with time zone NOT NULL,
+    actor text NOT NULL,
+    why text NOT NULL,
+    status text NOT NULL,
+    planned_on date
+);
+
+COMMENT ON TABLE office.subscriber_history IS 'Each state of a subscriber; written by the database, for ever';
+
+CREATE TABLE office.subscribers (
+    subscriber_id text NOT NULL COLLATE pg_catalog."C",
+    number office.digits NOT NULL,
+    account_id office.id NOT NULL,
+    product office.words NOT NULL,
+    status text NOT NULL,
+    planned_on date,
+    reserved_at timestamp with time zone NOT NULL,
+    reserved_on date NOT NULL,
+    rested boolean NOT NULL,
+    created_by text NOT NULL,
+    activated_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    closed_by text,
+    closed_why office.words,
+    revision integer DEFAULT 1 NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    changed_by text NOT NULL,
+    change_reason office.words NOT NULL,
+    CONSTRAINT subscribers_closed CHECK (((status = 'closed'::text) = (closed_at IS NOT NULL))),
+    CONSTRAINT subscribers_closed_why CHECK (((closed_at IS NULL) = (closed_why IS NULL))),
+    CONSTRAINT subscribers_in_use CHECK (((status <> 'in_use'::text) OR (activated_at IS NOT NULL))),
+    CONSTRAINT subscribers_revision_check CHECK ((revision > 0)),
+    CONSTRAINT subscribers_status_check CHECK ((status = ANY (ARRAY['new'::text, 'in_use'::text, 'closed'::text])))
+);
+
+COMMENT ON TABLE office.subscribers IS 'Numbers on products of accounts: «Абонент» (§1.4)';
+
+COMMENT ON COLUMN office.subscribers.planned_on IS 'The product''s planned activation: the days to pay count from then';
+
+COMMENT ON COLUMN office.subscribers.rested IS 'Whether the number was clean when it was reserved';
+
 CREATE TABLE office.tags (
     tag office.id NOT NULL,
     name office.words NOT NULL,
@@ -1945,13 +2596,13 @@ COMMENT ON COLUMN plumbing.outbox.seq IS '1, 2, 3, … in the order of the commi
 
 COMMENT ON COLUMN plumbing.outbox.change_id IS 'Rows of one change follow one another and come into force together';
 
-COMMENT ON COLUMN plumbing.outbox.kind IS 'command, or a kind of reference record: account, provider, tariff_plan, price_list, band, lock, number, discounts';
+COMMENT ON COLUMN plumbing.outbox.kind IS 'command, event (a rejected one, submitted again), or a kind of reference record: account, provider, tariff_plan, price_list, band, lock, number, discounts';
 
-COMMENT ON COLUMN plumbing.outbox.key IS 'The id of what the record is about; of a command its account';
+COMMENT ON COLUMN plumbing.outbox.key IS 'The id of what the record is about; of a command its account, of an event where it was rejected';
 
-COMMENT ON COLUMN plumbing.outbox.payload IS 'The record; null: it is gone. Of a price list: {"version_id": n}, the published version';
+COMMENT ON COLUMN plumbing.outbox.payload IS 'The record; null: it is gone. Of a price list: {"version_id": n}, the published version. Of an event: its topic, key and bytes (base64)';
 
-COMMENT ON COLUMN plumbing.outbox.reference_version IS 'Which version it became; null with published_at: none, for nothing differed, or it is a command';
+COMMENT ON COLUMN plumbing.outbox.reference_version IS 'Which version it became; null with published_at: none, for nothing differed, or it is a command or an event';
 
 CREATE TABLE plumbing.outbox_head (
     one boolean DEFAULT true NOT NULL,
@@ -1981,6 +2632,27 @@ ALTER TABLE ONLY books.accounts
 
 ALTER TABLE ONLY books.accounts
     ADD CONSTRAINT accounts_pkey PRIMARY KEY (ledger_id);
+
+ALTER TABLE ONLY books.rerating_accounts
+    ADD CONSTRAINT rerating_accounts_pkey PRIMARY KEY (rerating_id, account_id);
+
+ALTER TABLE ONLY books.rerating_accounts
+    ADD CONSTRAINT rerating_accounts_posted_seq_key UNIQUE (posted_seq);
+
+ALTER TABLE ONLY books.rerating_accounts
+    ADD CONSTRAINT rerating_accounts_rerating_id_place_key UNIQUE (rerating_id, place);
+
+ALTER TABLE ONLY books.rerating_items
+    ADD CONSTRAINT rerating_items_pkey PRIMARY KEY (rerating_id, place);
+
+ALTER TABLE ONLY books.rerating_items
+    ADD CONSTRAINT rerating_items_rerating_id_cdr_id_ended_at_copy_key UNIQUE (rerating_id, cdr_id, ended_at, copy);
+
+ALTER TABLE ONLY books.rerating_postings
+    ADD CONSTRAINT rerating_postings_pkey PRIMARY KEY (posting_id);
+
+ALTER TABLE ONLY books.reratings
+    ADD CONSTRAINT reratings_pkey PRIMARY KEY (rerating_id);
 
 ALTER TABLE ONLY facts.balances
     ADD CONSTRAINT balances_pkey PRIMARY KEY (account_id);
@@ -2024,6 +2696,9 @@ ALTER TABLE ONLY office.bands
 ALTER TABLE ONLY office.business_clock
     ADD CONSTRAINT business_clock_pkey PRIMARY KEY (one);
 
+ALTER TABLE ONLY office.calendar_loaded
+    ADD CONSTRAINT calendar_loaded_pkey PRIMARY KEY (one);
+
 ALTER TABLE ONLY office.calendar
     ADD CONSTRAINT calendar_pkey PRIMARY KEY (day);
 
@@ -2035,6 +2710,9 @@ ALTER TABLE ONLY office.clients
 
 ALTER TABLE ONLY office.commands
     ADD CONSTRAINT commands_pkey PRIMARY KEY (command_id);
+
+ALTER TABLE ONLY office.direct_managers
+    ADD CONSTRAINT direct_managers_pkey PRIMARY KEY (user_name);
 
 ALTER TABLE ONLY office.discounts
     ADD CONSTRAINT discounts_account_id_service_valid_from_key UNIQUE NULLS NOT DISTINCT (account_id, service, valid_from);
@@ -2057,8 +2735,23 @@ ALTER TABLE ONLY office.lock_history
 ALTER TABLE ONLY office.locks
     ADD CONSTRAINT locks_pkey PRIMARY KEY (lock_id);
 
+ALTER TABLE ONLY office.ncv_days
+    ADD CONSTRAINT ncv_days_pkey PRIMARY KEY (day);
+
+ALTER TABLE ONLY office.nightly_orders
+    ADD CONSTRAINT nightly_orders_pkey PRIMARY KEY (order_id);
+
+ALTER TABLE ONLY office.nightly_runs
+    ADD CONSTRAINT nightly_runs_pkey PRIMARY KEY (day, job);
+
+ALTER TABLE ONLY office.number_groups
+    ADD CONSTRAINT number_groups_pkey PRIMARY KEY (group_name, member);
+
 ALTER TABLE ONLY office.number_history
     ADD CONSTRAINT number_history_pkey PRIMARY KEY (number, revision);
+
+ALTER TABLE ONLY office.number_requests
+    ADD CONSTRAINT number_requests_pkey PRIMARY KEY (request_id);
 
 ALTER TABLE ONLY office.numbers
     ADD CONSTRAINT numbers_pkey PRIMARY KEY (number);
@@ -2083,6 +2776,15 @@ ALTER TABLE ONLY office.price_lists
 
 ALTER TABLE ONLY office.providers
     ADD CONSTRAINT providers_pkey PRIMARY KEY (provider_id);
+
+ALTER TABLE ONLY office.resubmissions
+    ADD CONSTRAINT resubmissions_pkey PRIMARY KEY (source_partition, source_offset, number);
+
+ALTER TABLE ONLY office.subscriber_history
+    ADD CONSTRAINT subscriber_history_pkey PRIMARY KEY (subscriber_id, revision);
+
+ALTER TABLE ONLY office.subscribers
+    ADD CONSTRAINT subscribers_pkey PRIMARY KEY (subscriber_id);
 
 ALTER TABLE ONLY office.tags
     ADD CONSTRAINT tags_pkey PRIMARY KEY (tag);
@@ -2122,6 +2824,18 @@ CREATE INDEX sessions_expires ON access.sessions USING btree (expires_at);
 
 CREATE INDEX sessions_user ON access.sessions USING btree (user_name) WHERE (ended_at IS NULL);
 
+CREATE INDEX rerating_items_account ON books.rerating_items USING btree (rerating_id, account_id, place);
+
+CREATE INDEX rerating_items_cdr ON books.rerating_items USING btree (cdr_id, ended_at, copy) WHERE (problem IS NULL);
+
+CREATE INDEX rerating_items_corrects ON books.rerating_items USING btree (corrects) WHERE (corrects IS NOT NULL);
+
+CREATE UNIQUE INDEX rerating_postings_once ON books.rerating_postings USING btree (rerating_id, account_id, back, debit_kind, debit_owner, credit_kind, credit_owner);
+
+CREATE UNIQUE INDEX reratings_one_at_a_time ON books.reratings USING btree ((true)) WHERE (state = ANY (ARRAY['posting'::text, 'rolling_back'::text]));
+
+CREATE INDEX reratings_wanted ON books.reratings USING btree (rerating_id) WHERE (wanted IS NOT NULL);
+
 CREATE INDEX transfers_account ON ONLY books.transfers USING btree (account_id, day) WHERE (account_id IS NOT NULL);
 
 CREATE INDEX attempts_account ON ONLY facts.attempts USING btree (account_id, at) WHERE (kind = 'call_attempt'::text);
@@ -2154,7 +2868,11 @@ CREATE UNIQUE INDEX rated_cdrs_once ON ONLY facts.rated_cdrs USING btree (cdr_id
 
 CREATE INDEX rated_cdrs_service ON ONLY facts.rated_cdrs USING btree (service, ended_at);
 
+CREATE INDEX rejected_account ON facts.rejected USING btree (account_id, recorded_at) WHERE (account_id IS NOT NULL);
+
 CREATE INDEX rejected_event ON facts.rejected USING btree (event_id) WHERE (event_id IS NOT NULL);
+
+CREATE INDEX rejected_open ON facts.rejected USING btree (recorded_at, source_partition, source_offset) WHERE ((resubmitted_at IS NULL) AND (set_aside_at IS NULL));
 
 CREATE INDEX rejected_reason ON facts.rejected USING btree (reason, recorded_at);
 
@@ -2208,11 +2926,27 @@ CREATE INDEX locks_newest ON office.locks USING btree (created_at DESC, lock_id 
 
 CREATE INDEX locks_provider ON office.locks USING btree (provider_id) WHERE (provider_id IS NOT NULL);
 
+CREATE INDEX nightly_orders_waiting ON office.nightly_orders USING btree (order_id) WHERE (state = 'waiting'::text);
+
+CREATE INDEX nightly_runs_job ON office.nightly_runs USING btree (job, day);
+
 CREATE INDEX number_history_account ON office.number_history USING btree (account_id, number) WHERE (account_id IS NOT NULL);
+
+CREATE INDEX number_requests_newest ON office.number_requests USING btree (asked_at DESC, request_id DESC);
+
+CREATE INDEX number_requests_number ON office.number_requests USING btree (number, asked_at);
+
+CREATE UNIQUE INDEX number_requests_one_in_force ON office.number_requests USING btree (number) WHERE ((state = 'approved'::text) AND (ended_at IS NULL));
+
+CREATE UNIQUE INDEX number_requests_one_open ON office.number_requests USING btree (number) WHERE (state = ANY (ARRAY['waiting_for_client'::text, 'waiting'::text]));
+
+CREATE INDEX number_requests_queue ON office.number_requests USING btree (desk, asked_at DESC) WHERE (state = ANY (ARRAY['waiting_for_client'::text, 'waiting'::text]));
 
 CREATE INDEX numbers_account ON office.numbers USING btree (account_id) WHERE (account_id IS NOT NULL);
 
 CREATE INDEX numbers_provider ON office.numbers USING btree (provider_id) WHERE (provider_id IS NOT NULL);
+
+CREATE INDEX numbers_region ON office.numbers USING btree (region, status, number) WHERE (region IS NOT NULL);
 
 CREATE INDEX numbers_status ON office.numbers USING btree (status, number);
 
@@ -2227,6 +2961,14 @@ CREATE INDEX price_list_versions_staged ON office.price_list_versions USING btre
 CREATE INDEX prices_band ON office.prices USING btree (band_id) WHERE (band_id IS NOT NULL);
 
 CREATE UNIQUE INDEX prices_tier ON office.prices USING btree (version_id, prefix, from_second, service, place, incoming_service, band_id, valid_from, valid_to) NULLS NOT DISTINCT;
+
+CREATE INDEX subscribers_account ON office.subscribers USING btree (account_id, subscriber_id);
+
+CREATE INDEX subscribers_number ON office.subscribers USING btree (number, reserved_at);
+
+CREATE UNIQUE INDEX subscribers_one_open ON office.subscribers USING btree (number) WHERE (status <> 'closed'::text);
+
+CREATE INDEX subscribers_unpaid ON office.subscribers USING btree (subscriber_id) WHERE (status = 'new'::text);
 
 CREATE INDEX tariff_plan_lists_list ON office.tariff_plan_lists USING btree (price_list_id);
 
@@ -2244,6 +2986,7 @@ CREATE INDEX outbox_version ON plumbing.outbox USING btree (reference_version) W
 
 CREATE INDEX outbox_waiting ON plumbing.outbox USING btree (seq) WHERE (published_at IS NULL);
 
+INSERT INTO office.calendar_loaded SELECT * FROM jsonb_populate_record(NULL::office.calendar_loaded, '{"one": true, "days": "{}"}');
 INSERT INTO plumbing.audit_head SELECT * FROM jsonb_populate_record(NULL::plumbing.audit_head, '{"one": true, "seq": 0, "hash": "\\x0000000000000000000000000000000000000000000000000000000000000000"}');
 INSERT INTO plumbing.outbox_head SELECT * FROM jsonb_populate_record(NULL::plumbing.outbox_head, '{"one": true, "seq": 0}');
 
@@ -2251,9 +2994,29 @@ CREATE TRIGGER guard_user BEFORE UPDATE ON access.users FOR EACH ROW EXECUTE FUN
 
 CREATE TRIGGER users_stay BEFORE DELETE OR TRUNCATE ON access.users FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
 
+CREATE TRIGGER book AFTER INSERT ON books.rerating_postings FOR EACH ROW EXECUTE FUNCTION books.book_posting();
+
+CREATE TRIGGER guard BEFORE UPDATE ON books.rerating_accounts FOR EACH ROW EXECUTE FUNCTION books.guard_rerating_account();
+
+CREATE TRIGGER guard BEFORE UPDATE ON books.reratings FOR EACH ROW EXECUTE FUNCTION books.guard_rerating();
+
+CREATE TRIGGER guard_gone AFTER DELETE ON books.rerating_accounts REFERENCING OLD TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION books.guard_preview();
+
+CREATE TRIGGER guard_gone AFTER DELETE ON books.rerating_items REFERENCING OLD TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION books.guard_preview();
+
+CREATE TRIGGER guard_new AFTER INSERT ON books.rerating_accounts REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION books.guard_preview();
+
+CREATE TRIGGER guard_new AFTER INSERT ON books.rerating_items REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION books.guard_preview();
+
 CREATE TRIGGER only_grows BEFORE TRUNCATE ON books.transfers FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
 
 CREATE TRIGGER stays BEFORE DELETE OR UPDATE OR TRUNCATE ON books.accounts FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
+
+CREATE TRIGGER stays BEFORE UPDATE OR TRUNCATE ON books.rerating_items FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
+
+CREATE TRIGGER stays BEFORE DELETE OR UPDATE OR TRUNCATE ON books.rerating_postings FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
+
+CREATE TRIGGER stays BEFORE DELETE OR TRUNCATE ON books.reratings FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
 
 CREATE TRIGGER stays BEFORE DELETE OR UPDATE ON books.transfers FOR EACH ROW EXECUTE FUNCTION plumbing.refuse_change();
 
@@ -2275,6 +3038,8 @@ CREATE TRIGGER stays BEFORE DELETE OR UPDATE ON facts.rated_cdrs FOR EACH ROW EX
 
 CREATE TRIGGER accounts_stay BEFORE DELETE OR TRUNCATE ON office.accounts FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
 
+CREATE TRIGGER calendar_loaded_stays BEFORE INSERT OR DELETE OR TRUNCATE ON office.calendar_loaded FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
+
 CREATE TRIGGER commands_stay BEFORE DELETE OR TRUNCATE ON office.commands FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
 
 CREATE TRIGGER guard_account BEFORE UPDATE ON office.accounts FOR EACH ROW EXECUTE FUNCTION office.guard_account();
@@ -2291,7 +3056,17 @@ CREATE TRIGGER guard_letter BEFORE UPDATE ON office.letters FOR EACH ROW EXECUTE
 
 CREATE TRIGGER guard_new_approved_prices AFTER INSERT ON office.prices REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION office.guard_approved_prices();
 
+CREATE TRIGGER guard_new_number AFTER INSERT ON office.numbers FOR EACH ROW WHEN ((new.saleable = 'forced_yes'::text)) EXECUTE FUNCTION office.guard_number_way();
+
 CREATE TRIGGER guard_new_prices AFTER INSERT ON office.prices REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION office.guard_prices();
+
+CREATE TRIGGER guard_nightly_run BEFORE UPDATE ON office.nightly_runs FOR EACH ROW EXECUTE FUNCTION office.guard_nightly_run();
+
+CREATE TRIGGER guard_number_request BEFORE UPDATE ON office.number_requests FOR EACH ROW EXECUTE FUNCTION office.guard_number_request();
+
+CREATE TRIGGER guard_number_way BEFORE UPDATE ON office.numbers FOR EACH ROW WHEN (((new.status <> old.status) OR (new.saleable <> old.saleable))) EXECUTE FUNCTION office.guard_number_way();
+
+CREATE TRIGGER guard_subscriber BEFORE INSERT OR UPDATE ON office.subscribers FOR EACH ROW EXECUTE FUNCTION office.guard_subscriber();
 
 CREATE TRIGGER guard_version BEFORE DELETE OR UPDATE ON office.price_list_versions FOR EACH ROW EXECUTE FUNCTION office.guard_version();
 
@@ -2303,15 +3078,29 @@ CREATE TRIGGER lock_history_only_grows BEFORE DELETE OR UPDATE OR TRUNCATE ON of
 
 CREATE TRIGGER locks_stay BEFORE DELETE OR TRUNCATE ON office.locks FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
 
+CREATE TRIGGER ncv_days_only_grow BEFORE DELETE OR UPDATE OR TRUNCATE ON office.ncv_days FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
+
+CREATE TRIGGER nightly_orders_stay BEFORE DELETE OR TRUNCATE ON office.nightly_orders FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
+
+CREATE TRIGGER nightly_runs_stay BEFORE DELETE OR TRUNCATE ON office.nightly_runs FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
+
 CREATE TRIGGER number_history_only_grows BEFORE DELETE OR UPDATE OR TRUNCATE ON office.number_history FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
 
 CREATE TRIGGER number_lock_changes BEFORE INSERT OR UPDATE ON office.locks FOR EACH ROW EXECUTE FUNCTION office.number_lock_changes();
 
 CREATE TRIGGER number_number_changes BEFORE INSERT OR UPDATE ON office.numbers FOR EACH ROW EXECUTE FUNCTION office.number_number_changes();
 
+CREATE TRIGGER number_requests_stay BEFORE DELETE OR TRUNCATE ON office.number_requests FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
+
 CREATE TRIGGER numbers_stay BEFORE DELETE OR TRUNCATE ON office.numbers FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
 
+CREATE TRIGGER only_grows BEFORE DELETE OR UPDATE OR TRUNCATE ON office.resubmissions FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
+
 CREATE TRIGGER prices_stay BEFORE UPDATE OR TRUNCATE ON office.prices FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
+
+CREATE TRIGGER subscriber_history_only_grows BEFORE DELETE OR UPDATE OR TRUNCATE ON office.subscriber_history FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
+
+CREATE TRIGGER subscribers_stay BEFORE DELETE OR TRUNCATE ON office.subscribers FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
 
 CREATE TRIGGER versions_stay BEFORE TRUNCATE ON office.price_list_versions FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
 
@@ -2320,6 +3109,8 @@ CREATE TRIGGER write_lock_history AFTER INSERT OR UPDATE ON office.locks FOR EAC
 CREATE TRIGGER write_number_changes AFTER UPDATE ON office.numbers REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION office.write_number_history();
 
 CREATE TRIGGER write_number_history AFTER INSERT ON office.numbers REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION office.write_number_history();
+
+CREATE TRIGGER write_subscriber_history AFTER INSERT OR UPDATE ON office.subscribers FOR EACH ROW EXECUTE FUNCTION office.write_subscriber_history();
 
 CREATE TRIGGER audit_head_stays BEFORE INSERT OR DELETE OR TRUNCATE ON plumbing.audit_head FOR EACH STATEMENT EXECUTE FUNCTION plumbing.refuse_change();
 
@@ -2346,6 +3137,24 @@ ALTER TABLE ONLY access.api_keys
 
 ALTER TABLE ONLY access.sessions
     ADD CONSTRAINT sessions_user_name_fkey FOREIGN KEY (user_name) REFERENCES access.users(name);
+
+ALTER TABLE ONLY books.rerating_accounts
+    ADD CONSTRAINT rerating_accounts_back_command_id_fkey FOREIGN KEY (back_command_id) REFERENCES office.commands(command_id);
+
+ALTER TABLE ONLY books.rerating_accounts
+    ADD CONSTRAINT rerating_accounts_command_id_fkey FOREIGN KEY (command_id) REFERENCES office.commands(command_id);
+
+ALTER TABLE ONLY books.rerating_accounts
+    ADD CONSTRAINT rerating_accounts_rerating_id_fkey FOREIGN KEY (rerating_id) REFERENCES books.reratings(rerating_id);
+
+ALTER TABLE ONLY books.rerating_items
+    ADD CONSTRAINT rerating_items_corrects_fkey FOREIGN KEY (corrects) REFERENCES books.reratings(rerating_id);
+
+ALTER TABLE ONLY books.rerating_items
+    ADD CONSTRAINT rerating_items_rerating_id_fkey FOREIGN KEY (rerating_id) REFERENCES books.reratings(rerating_id);
+
+ALTER TABLE ONLY books.rerating_postings
+    ADD CONSTRAINT rerating_postings_rerating_id_account_id_fkey FOREIGN KEY (rerating_id, account_id) REFERENCES books.rerating_accounts(rerating_id, account_id);
 
 ALTER TABLE ONLY office.account_blocks
     ADD CONSTRAINT account_blocks_account_id_fkey FOREIGN KEY (account_id) REFERENCES office.accounts(account_id);
@@ -2383,6 +3192,12 @@ ALTER TABLE ONLY office.commands
 ALTER TABLE ONLY office.commands
     ADD CONSTRAINT commands_reverses_fkey FOREIGN KEY (reverses) REFERENCES office.commands(command_id);
 
+ALTER TABLE ONLY office.direct_managers
+    ADD CONSTRAINT direct_managers_manager_fkey FOREIGN KEY (manager) REFERENCES access.users(name);
+
+ALTER TABLE ONLY office.direct_managers
+    ADD CONSTRAINT direct_managers_user_name_fkey FOREIGN KEY (user_name) REFERENCES access.users(name);
+
 ALTER TABLE ONLY office.discounts
     ADD CONSTRAINT discounts_account_id_fkey FOREIGN KEY (account_id) REFERENCES office.accounts(account_id);
 
@@ -2404,8 +3219,17 @@ ALTER TABLE ONLY office.locks
 ALTER TABLE ONLY office.locks
     ADD CONSTRAINT locks_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES office.providers(provider_id);
 
+ALTER TABLE ONLY office.number_groups
+    ADD CONSTRAINT number_groups_member_fkey FOREIGN KEY (member) REFERENCES access.users(name);
+
 ALTER TABLE ONLY office.number_history
     ADD CONSTRAINT number_history_number_fkey FOREIGN KEY (number) REFERENCES office.numbers(number);
+
+ALTER TABLE ONLY office.number_requests
+    ADD CONSTRAINT number_requests_client_id_fkey FOREIGN KEY (client_id) REFERENCES office.clients(client_id);
+
+ALTER TABLE ONLY office.number_requests
+    ADD CONSTRAINT number_requests_number_fkey FOREIGN KEY (number) REFERENCES office.numbers(number);
 
 ALTER TABLE ONLY office.numbers
     ADD CONSTRAINT numbers_account_id_fkey FOREIGN KEY (account_id) REFERENCES office.accounts(account_id);
@@ -2427,6 +3251,18 @@ ALTER TABLE ONLY office.price_list_versions
 
 ALTER TABLE ONLY office.price_list_versions
     ADD CONSTRAINT price_list_versions_restores_fkey FOREIGN KEY (restores) REFERENCES office.price_list_versions(version_id);
+
+ALTER TABLE ONLY office.resubmissions
+    ADD CONSTRAINT resubmissions_source_partition_source_offset_fkey FOREIGN KEY (source_partition, source_offset) REFERENCES facts.rejected(source_partition, source_offset);
+
+ALTER TABLE ONLY office.subscriber_history
+    ADD CONSTRAINT subscriber_history_subscriber_id_fkey FOREIGN KEY (subscriber_id) REFERENCES office.subscribers(subscriber_id);
+
+ALTER TABLE ONLY office.subscribers
+    ADD CONSTRAINT subscribers_account_id_fkey FOREIGN KEY (account_id) REFERENCES office.accounts(account_id);
+
+ALTER TABLE ONLY office.subscribers
+    ADD CONSTRAINT subscribers_number_fkey FOREIGN KEY (number) REFERENCES office.numbers(number);
 
 ALTER TABLE ONLY office.tariff_plan_lists
     ADD CONSTRAINT tariff_plan_lists_price_list_id_fkey FOREIGN KEY (price_list_id) REFERENCES office.price_lists(price_list_id);
@@ -2456,6 +3292,13 @@ GRANT USAGE ON SCHEMA plumbing TO tollgate_projector;
 GRANT USAGE ON SCHEMA plumbing TO tollgate_relay;
 GRANT USAGE ON SCHEMA plumbing TO tollgate_readonly;
 
+REVOKE ALL ON FUNCTION books.book_posting() FROM PUBLIC;
+
+GRANT SELECT,INSERT,DELETE ON TABLE books.rerating_items TO tollgate_app;
+GRANT SELECT ON TABLE books.rerating_items TO tollgate_projector;
+GRANT SELECT ON TABLE books.rerating_items TO tollgate_relay;
+GRANT SELECT ON TABLE books.rerating_items TO tollgate_readonly;
+
 REVOKE ALL ON FUNCTION books.ensure_month(month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION books.ensure_month(month date) TO tollgate_app;
 GRANT ALL ON FUNCTION books.ensure_month(month date) TO tollgate_projector;
@@ -2463,6 +3306,11 @@ GRANT ALL ON FUNCTION books.ensure_month(month date) TO tollgate_projector;
 REVOKE ALL ON FUNCTION facts.ensure_month(month date) FROM PUBLIC;
 GRANT ALL ON FUNCTION facts.ensure_month(month date) TO tollgate_app;
 GRANT ALL ON FUNCTION facts.ensure_month(month date) TO tollgate_projector;
+
+REVOKE ALL ON FUNCTION facts.forget_month(partition text) FROM PUBLIC;
+GRANT ALL ON FUNCTION facts.forget_month(partition text) TO tollgate_app;
+
+GRANT ALL ON FUNCTION facts.old_months(before date) TO tollgate_app;
 
 GRANT SELECT ON TABLE office.locks TO tollgate_app;
 GRANT SELECT ON TABLE office.locks TO tollgate_projector;
@@ -2478,6 +3326,13 @@ REVOKE ALL ON FUNCTION office.check_lock_rights(actor text, acting_as text, auth
 
 REVOKE ALL ON FUNCTION office.end_locks(actor text, why text, at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION office.end_locks(actor text, why text, at timestamp with time zone) TO tollgate_app;
+GRANT ALL ON FUNCTION office.end_locks(actor text, why text, at timestamp with time zone) TO tollgate_relay;
+
+REVOKE ALL ON FUNCTION office.guard_number_request() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION office.guard_number_way() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION office.guard_subscriber() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION office.lift_lock(lock_id text, revision integer, actor text, acting_as text, why text, at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION office.lift_lock(lock_id text, revision integer, actor text, acting_as text, why text, at timestamp with time zone) TO tollgate_app;
@@ -2487,9 +3342,11 @@ REVOKE ALL ON FUNCTION office.lock_in_force(lock_id text, revision integer) FROM
 REVOKE ALL ON FUNCTION office.set_lock(lock_id text, kind text, digits text, account_id text, provider_id text, reason text, ends_at timestamp with time zone, actor text, acting_as text, at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION office.set_lock(lock_id text, kind text, digits text, account_id text, provider_id text, reason text, ends_at timestamp with time zone, actor text, acting_as text, at timestamp with time zone) TO tollgate_app;
 
+REVOKE ALL ON FUNCTION office.write_subscriber_history() FROM PUBLIC;
+
 GRANT SELECT,INSERT ON TABLE plumbing.audit TO tollgate_app;
 GRANT SELECT ON TABLE plumbing.audit TO tollgate_projector;
-GRANT SELECT ON TABLE plumbing.audit TO tollgate_relay;
+GRANT SELECT,INSERT ON TABLE plumbing.audit TO tollgate_relay;
 GRANT SELECT ON TABLE plumbing.audit TO tollgate_readonly;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE access.api_keys TO tollgate_app;
@@ -2504,6 +3361,83 @@ GRANT SELECT ON TABLE books.accounts TO tollgate_app;
 GRANT SELECT,INSERT ON TABLE books.accounts TO tollgate_projector;
 GRANT SELECT ON TABLE books.accounts TO tollgate_relay;
 GRANT SELECT ON TABLE books.accounts TO tollgate_readonly;
+
+GRANT SELECT,INSERT,DELETE ON TABLE books.rerating_accounts TO tollgate_app;
+GRANT SELECT ON TABLE books.rerating_accounts TO tollgate_projector;
+GRANT SELECT ON TABLE books.rerating_accounts TO tollgate_relay;
+GRANT SELECT ON TABLE books.rerating_accounts TO tollgate_readonly;
+
+GRANT UPDATE(state) ON TABLE books.rerating_accounts TO tollgate_app;
+
+GRANT UPDATE(posted_seq) ON TABLE books.rerating_accounts TO tollgate_app;
+
+GRANT UPDATE(posted_at) ON TABLE books.rerating_accounts TO tollgate_app;
+
+GRANT UPDATE(command_id) ON TABLE books.rerating_accounts TO tollgate_app;
+
+GRANT UPDATE(tries) ON TABLE books.rerating_accounts TO tollgate_app;
+
+GRANT UPDATE(rolled_back_at) ON TABLE books.rerating_accounts TO tollgate_app;
+
+GRANT UPDATE(back_command_id) ON TABLE books.rerating_accounts TO tollgate_app;
+
+GRANT USAGE ON SEQUENCE books.rerating_posted TO tollgate_app;
+
+GRANT SELECT,INSERT ON TABLE books.rerating_postings TO tollgate_app;
+GRANT SELECT ON TABLE books.rerating_postings TO tollgate_projector;
+GRANT SELECT ON TABLE books.rerating_postings TO tollgate_relay;
+GRANT SELECT ON TABLE books.rerating_postings TO tollgate_readonly;
+
+GRANT SELECT,INSERT ON TABLE books.reratings TO tollgate_app;
+GRANT SELECT ON TABLE books.reratings TO tollgate_projector;
+GRANT SELECT ON TABLE books.reratings TO tollgate_relay;
+GRANT SELECT ON TABLE books.reratings TO tollgate_readonly;
+
+GRANT UPDATE(state) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(previewed_at) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(previewed_by) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(approved_at) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(approved_by) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(ordered_at) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(ordered_by) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(posted_at) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(back_at) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(back_by) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(rolled_back_at) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(cancelled_at) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(cancelled_by) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(fingerprint) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(summary) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(wanted) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(wanted_by) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(worker) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(stage) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(done) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(total) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(beat_at) ON TABLE books.reratings TO tollgate_app;
+
+GRANT UPDATE(failure) ON TABLE books.reratings TO tollgate_app;
 
 GRANT SELECT ON TABLE books.transfers TO tollgate_app;
 GRANT SELECT,INSERT ON TABLE books.transfers TO tollgate_projector;
@@ -2564,6 +3498,12 @@ GRANT UPDATE(resubmitted_at) ON TABLE facts.rejected TO tollgate_app;
 
 GRANT UPDATE(resubmitted_by) ON TABLE facts.rejected TO tollgate_app;
 
+GRANT UPDATE(set_aside_at) ON TABLE facts.rejected TO tollgate_app;
+
+GRANT UPDATE(set_aside_by) ON TABLE facts.rejected TO tollgate_app;
+
+GRANT UPDATE(set_aside_why) ON TABLE facts.rejected TO tollgate_app;
+
 GRANT SELECT ON TABLE facts.unprojected TO tollgate_app;
 GRANT SELECT,INSERT,DELETE ON TABLE facts.unprojected TO tollgate_projector;
 GRANT SELECT ON TABLE facts.unprojected TO tollgate_relay;
@@ -2604,6 +3544,11 @@ GRANT SELECT ON TABLE office.calendar TO tollgate_projector;
 GRANT SELECT ON TABLE office.calendar TO tollgate_relay;
 GRANT SELECT ON TABLE office.calendar TO tollgate_readonly;
 
+GRANT SELECT,UPDATE ON TABLE office.calendar_loaded TO tollgate_app;
+GRANT SELECT ON TABLE office.calendar_loaded TO tollgate_projector;
+GRANT SELECT ON TABLE office.calendar_loaded TO tollgate_relay;
+GRANT SELECT ON TABLE office.calendar_loaded TO tollgate_readonly;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE office.client_tags TO tollgate_app;
 GRANT SELECT ON TABLE office.client_tags TO tollgate_projector;
 GRANT SELECT ON TABLE office.client_tags TO tollgate_relay;
@@ -2628,6 +3573,11 @@ GRANT UPDATE(state_at) ON TABLE office.commands TO tollgate_projector;
 
 GRANT UPDATE(rejected_why) ON TABLE office.commands TO tollgate_projector;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE office.direct_managers TO tollgate_app;
+GRANT SELECT ON TABLE office.direct_managers TO tollgate_projector;
+GRANT SELECT ON TABLE office.direct_managers TO tollgate_relay;
+GRANT SELECT ON TABLE office.direct_managers TO tollgate_readonly;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE office.discounts TO tollgate_app;
 GRANT SELECT ON TABLE office.discounts TO tollgate_projector;
 GRANT SELECT ON TABLE office.discounts TO tollgate_relay;
@@ -2648,10 +3598,41 @@ GRANT SELECT ON TABLE office.lock_history TO tollgate_projector;
 GRANT SELECT ON TABLE office.lock_history TO tollgate_relay;
 GRANT SELECT ON TABLE office.lock_history TO tollgate_readonly;
 
+GRANT SELECT,INSERT ON TABLE office.ncv_days TO tollgate_app;
+GRANT SELECT ON TABLE office.ncv_days TO tollgate_projector;
+GRANT SELECT ON TABLE office.ncv_days TO tollgate_relay;
+GRANT SELECT ON TABLE office.ncv_days TO tollgate_readonly;
+
+GRANT SELECT,INSERT ON TABLE office.nightly_orders TO tollgate_app;
+GRANT SELECT ON TABLE office.nightly_orders TO tollgate_projector;
+GRANT SELECT ON TABLE office.nightly_orders TO tollgate_relay;
+GRANT SELECT ON TABLE office.nightly_orders TO tollgate_readonly;
+
+GRANT UPDATE(state) ON TABLE office.nightly_orders TO tollgate_app;
+
+GRANT UPDATE(ended_at) ON TABLE office.nightly_orders TO tollgate_app;
+
+GRANT UPDATE(outcome) ON TABLE office.nightly_orders TO tollgate_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE office.nightly_runs TO tollgate_app;
+GRANT SELECT ON TABLE office.nightly_runs TO tollgate_projector;
+GRANT SELECT ON TABLE office.nightly_runs TO tollgate_relay;
+GRANT SELECT ON TABLE office.nightly_runs TO tollgate_readonly;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE office.number_groups TO tollgate_app;
+GRANT SELECT ON TABLE office.number_groups TO tollgate_projector;
+GRANT SELECT ON TABLE office.number_groups TO tollgate_relay;
+GRANT SELECT ON TABLE office.number_groups TO tollgate_readonly;
+
 GRANT SELECT ON TABLE office.number_history TO tollgate_app;
 GRANT SELECT ON TABLE office.number_history TO tollgate_projector;
 GRANT SELECT ON TABLE office.number_history TO tollgate_relay;
 GRANT SELECT ON TABLE office.number_history TO tollgate_readonly;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE office.number_requests TO tollgate_app;
+GRANT SELECT ON TABLE office.number_requests TO tollgate_projector;
+GRANT SELECT ON TABLE office.number_requests TO tollgate_relay;
+GRANT SELECT ON TABLE office.number_requests TO tollgate_readonly;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE office.numbers TO tollgate_app;
 GRANT SELECT ON TABLE office.numbers TO tollgate_projector;
@@ -2709,6 +3690,21 @@ GRANT SELECT ON TABLE office.providers TO tollgate_projector;
 GRANT SELECT ON TABLE office.providers TO tollgate_relay;
 GRANT SELECT ON TABLE office.providers TO tollgate_readonly;
 
+GRANT SELECT,INSERT ON TABLE office.resubmissions TO tollgate_app;
+GRANT SELECT ON TABLE office.resubmissions TO tollgate_projector;
+GRANT SELECT ON TABLE office.resubmissions TO tollgate_relay;
+GRANT SELECT ON TABLE office.resubmissions TO tollgate_readonly;
+
+GRANT SELECT ON TABLE office.subscriber_history TO tollgate_app;
+GRANT SELECT ON TABLE office.subscriber_history TO tollgate_projector;
+GRANT SELECT ON TABLE office.subscriber_history TO tollgate_relay;
+GRANT SELECT ON TABLE office.subscriber_history TO tollgate_readonly;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE office.subscribers TO tollgate_app;
+GRANT SELECT ON TABLE office.subscribers TO tollgate_projector;
+GRANT SELECT ON TABLE office.subscribers TO tollgate_relay;
+GRANT SELECT ON TABLE office.subscribers TO tollgate_readonly;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE office.tags TO tollgate_app;
 GRANT SELECT ON TABLE office.tags TO tollgate_projector;
 GRANT SELECT ON TABLE office.tags TO tollgate_relay;
@@ -2745,6 +3741,7 @@ GRANT SELECT ON TABLE plumbing.audit_head TO tollgate_relay;
 GRANT SELECT ON TABLE plumbing.audit_head TO tollgate_readonly;
 
 GRANT USAGE ON SEQUENCE plumbing.change_ids TO tollgate_app;
+GRANT USAGE ON SEQUENCE plumbing.change_ids TO tollgate_relay;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE plumbing.idempotency_keys TO tollgate_app;
 
@@ -2754,7 +3751,7 @@ GRANT SELECT ON TABLE plumbing.migrations TO tollgate_relay;
 GRANT SELECT ON TABLE plumbing.migrations TO tollgate_readonly;
 
 GRANT SELECT,INSERT ON TABLE plumbing.outbox TO tollgate_app;
-GRANT SELECT ON TABLE plumbing.outbox TO tollgate_relay;
+GRANT SELECT,INSERT ON TABLE plumbing.outbox TO tollgate_relay;
 GRANT SELECT ON TABLE plumbing.outbox TO tollgate_projector;
 GRANT SELECT ON TABLE plumbing.outbox TO tollgate_readonly;
 

@@ -4,6 +4,9 @@ It reads what is there, sends what differs, and closes each change with its vers
 in chunks and in transactions of their own, then a word of what is coming, so that workers make the tables beforehand;
 then the change itself. Versions that no call can be priced by any more are taken off the topic. There is one publisher
 at a time: a new one fences the former.
+
+What is to come into force at a later moment is staged ahead (`stage_ahead`), while other changes go on, so that nothing
+is left to be done in that moment but to say so (`publish_change` with `editions`).
 """
 
 import asyncio
@@ -35,7 +38,7 @@ from connectors.reference.keys import (
     key_bytes,
     read_key,
 )
-from connectors.reference.records import Stored, Unreadable, decoded, decoded_version
+from connectors.reference.records import Stored, Unreadable, decoded, decoded_staged, decoded_version
 from engine.settings import EngineSettings
 from schemas import topics
 from schemas.codec import encode
@@ -141,7 +144,15 @@ class ReferencePublisher:
         self._versions: dict[str, dict[str, dict[int, Stored]]] = {kind: {} for kind in VERSIONED}
         self._refs: dict[tuple[str, int], tuple[ChunkRef, ...]] = {}
         self._chunks: set[str] = set()
-        self._staged = False
+        self._staged_there = False
+        self._ahead: dict[str, PriceListEdition] = {}
+        """What the topic says is staged, by price list; a former publisher may have left it."""
+        self._going_ahead: frozenset[str] = frozenset()
+        """Chunks that are being sent for what will be staged."""
+        self._changing = asyncio.Lock()
+        """One change at a time; what is staged is changed by one at a time, too."""
+        self._in_transaction = asyncio.Lock()
+        """A producer has one transaction at a time. Those of chunks sent ahead may lie between those of a change."""
 
     @classmethod
     async def open(
@@ -186,7 +197,12 @@ class ReferencePublisher:
             with suppress(Unreadable):
                 self.version = max(self.version, decoded_version(stored.value or b"").version)
         elif text == STAGED:
-            self._staged = stored.value is not None
+            self._staged_there = stored.value is not None
+            self._ahead = {}
+            if stored.value is not None:
+                with suppress(Unreadable):
+                    editions = decoded_staged(stored.value).editions
+                    self._ahead = {edition.price_list.price_list_id: edition for edition in editions}
         elif (key := read_key(text)) is not None:
             self._note_key(key, stored)
 
@@ -301,10 +317,12 @@ class ReferencePublisher:
         *,
         gone: Iterable[tuple[str, str]] = (),
         lists: Sequence[tuple[PriceList, Sequence[PriceRow]]] = (),
+        editions: Sequence[PriceListEdition] = (),
     ) -> Report:
         """Publishes all of a change as one version: records, kinds and ids of what is gone, whole price lists.
 
-        Raises Unpublishable when a record names what is not there and does not come with it either.
+        `editions`: price lists that `stage_ahead` has given. Raises Unpublishable when a record names what is not there
+        and does not come with it either.
         """
         wanted: dict[str, dict[str, Any]] = {PRICE_LIST: {}}
         for record in records:
@@ -313,13 +331,48 @@ class ReferencePublisher:
         for kind, name in gone:
             assert kind != ACCOUNT, "an account is closed, never removed"
             wanted.setdefault(kind, {})[name] = AccountDiscounts(name, ()) if kind == DISCOUNTS else None
-        coming = {price_list.price_list_id: price_list for price_list, _ in lists}
+        coming = {
+            price_list.price_list_id: price_list
+            for price_list in (*(one for one, _ in lists), *(edition.price_list for edition in editions))
+        }
         named = {**wanted, PRICE_LIST: {**wanted[PRICE_LIST], **coming}}
         self._check_names({kind: {n: r for n, r in of.items() if r is not None} for kind, of in named.items()})
         for price_list in coming.values():
             if price_list.kind == "wholesale":
                 self._check_there(PROVIDER, price_list.provider_id, f"price list {price_list.price_list_id!r}", named)
-        return await self._publish({kind: _Wanted(of, whole=False) for kind, of in wanted.items()}, lists)
+        return await self._publish(
+            {kind: _Wanted(of, whole=False) for kind, of in wanted.items()}, lists, ready=editions
+        )
+
+    async def stage_ahead(
+        self, lists: Sequence[tuple[PriceList, Sequence[PriceRow]]]
+    ) -> tuple[PriceListEdition, ...]:
+        """Sends ahead all that price lists need which come into force together later, in the place of what was staged
+        before; the editions, for `publish_change`. Other changes may be published meanwhile, and until then."""
+        packed: list[tuple[PriceListEdition, dict[str, bytes]]] = await self._aside(partial(_packed, lists))
+        editions = tuple([edition for edition, _ in packed])
+        # Named from here on: another change would take them off again as what nothing names.
+        self._going_ahead = frozenset(ref.digest for edition in editions for ref in edition.chunks)
+        try:
+            missing = {
+                key_bytes(CHUNK, name): value
+                for _, values in packed
+                for name, value in values.items()
+                if name not in self._chunks
+            }
+            await self._send_apart(missing)
+            async with self._changing:
+                await self._send({STAGED: encode(Staged(editions, (), ()))}, self._change_time())
+        finally:
+            self._going_ahead = frozenset()
+        return editions
+
+    async def unstage(self) -> None:
+        """What was staged will not come: takes it off the topic. Nothing is sent where nothing is staged."""
+        async with self._changing:
+            if self._staged_there:
+                await self._send({STAGED: None}, self._change_time())
+                await self._forget_chunks()
 
     def _check_names(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
         for account in wanted.get(ACCOUNT, {}).values():
@@ -343,8 +396,24 @@ class ReferencePublisher:
         wanted: Mapping[str, _Wanted],
         lists: Sequence[tuple[PriceList, Sequence[PriceRow]]],
         *,
+        ready: Sequence[PriceListEdition] = (),
         whole_lists: bool = False,
         lead_seconds: float | None = None,
+    ) -> Report:
+        """One change after the other. `ready`: editions whose chunks are on the topic."""
+        async with self._changing:
+            return await self._published(
+                wanted, lists, ready=ready, whole_lists=whole_lists, lead_seconds=lead_seconds
+            )
+
+    async def _published(
+        self,
+        wanted: Mapping[str, _Wanted],
+        lists: Sequence[tuple[PriceList, Sequence[PriceRow]]],
+        *,
+        ready: Sequence[PriceListEdition],
+        whole_lists: bool,
+        lead_seconds: float | None,
     ) -> Report:
         """1. Compare. 2. Send chunks. 3. Stage. 4. Send the change, and what it makes superfluous, in one transaction.
         5. Take chunks off that nothing names any more."""
@@ -358,7 +427,9 @@ class ReferencePublisher:
             texts = {name: None if record is None else encode(record) for name, record in of.items()}
             kinds[kind] = self._compare(kind, texts, version, records, whole=whole)
         packed: list[tuple[PriceListEdition, dict[str, bytes]]] = await self._aside(partial(_packed, lists))
-        editions = {edition.price_list.price_list_id: edition for edition, _ in packed}
+        editions = {
+            edition.price_list.price_list_id: edition for edition in (*ready, *(edition for edition, _ in packed))
+        }
         texts = {name: encode(edition) for name, edition in editions.items()}
         if PRICE_LIST in wanted:
             # Of lists the wanted are those that go; the others come with their prices.
@@ -380,6 +451,8 @@ class ReferencePublisher:
                 sent.update((name, value) for name, value in of_edition.items() if name not in self._chunks)
         await self._send_apart({key_bytes(CHUNK, name): value for name, value in sent.items()})
         # 3
+        ahead = self._ahead
+        ends_staging = whole_lists or all(editions.get(name) == edition for name, edition in ahead.items())
         new_prices = sum(ref.prices for edition in changed.values() for ref in edition.chunks if ref.digest in sent)
         if changed and (new_prices > STAGED_PRICES if lead_seconds is None else lead_seconds > 0):
             await self._stage(changed, wanted, records, version)
@@ -388,15 +461,17 @@ class ReferencePublisher:
             await asyncio.sleep(lead_seconds)
         # 4
         now_us = self._change_time()
-        if self._staged:
+        if self._staged_there and (ends_staging or self._ahead is not ahead):
             records[STAGED] = None
         outdated = self._outdated(now_us, records)
         records.update(dict.fromkeys(outdated))
         closing = ReferenceVersion(version, to_text(now_us), self._author)
         await self._send({**records, VERSION: encode(closing)}, now_us)
+        if not ends_staging and not self._staged_there:
+            # This change had to stage its own; what comes later still comes.
+            await self._send({STAGED: encode(Staged(tuple(ahead.values()), (), ()))}, self._change_time())
         # 5
-        unnamed = self._chunks - {ref.digest for refs in self._refs.values() for ref in refs}
-        await self._send_apart({key_bytes(CHUNK, name): None for name in sorted(unnamed)})
+        unnamed = await self._forget_chunks()
         return Report(
             version,
             published=True,
@@ -404,8 +479,16 @@ class ReferencePublisher:
             prices=prices,
             chunks_sent=len(sent),
             chunks_kept=len(named) - len(sent),
-            forgotten=len(outdated) + len(unnamed),
+            forgotten=len(outdated) + unnamed,
         )
+
+    async def _forget_chunks(self) -> int:
+        """Takes chunks off the topic that nothing names: no edition, nor what is staged or about to be."""
+        named = {ref.digest for refs in self._refs.values() for ref in refs}
+        named.update(ref.digest for edition in self._ahead.values() for ref in edition.chunks)
+        unnamed = self._chunks - named - self._going_ahead
+        await self._send_apart({key_bytes(CHUNK, name): None for name in sorted(unnamed)})
+        return len(unnamed)
 
     def _compare(
         self,
@@ -485,13 +568,14 @@ class ReferencePublisher:
     async def _send(self, records: Mapping[bytes, bytes | None], at_us: int) -> None:
         """One transaction. What was sent is noted when it has been committed."""
         producer = self._producer
-        await producer.begin()
-        messages = iter([Message(key, value, at_us) for key, value in records.items()])
-        while part := list(islice(messages, RECORDS_AT_ONCE)):
-            await producer.send(topics.REFERENCE.name, 0, part)
-        await producer.commit()
-        for key, value in records.items():
-            self._note(key, Stored(value, at_us))
+        async with self._in_transaction:
+            await producer.begin()
+            messages = iter([Message(key, value, at_us) for key, value in records.items()])
+            while part := list(islice(messages, RECORDS_AT_ONCE)):
+                await producer.send(topics.REFERENCE.name, 0, part)
+            await producer.commit()
+            for key, value in records.items():
+                self._note(key, Stored(value, at_us))
 
 
 def kind_and_name(record: Publishable) -> tuple[str, str]:

@@ -60,6 +60,11 @@ class Traffic:
         self._before: dict[Place, int] = {}
         self._periods = 0
 
+    @property
+    def clock_us(self) -> int:
+        """When the calls that come next take place: later than those that were sent."""
+        return self._start_us + _NEXT_PERIOD_US
+
     async def run(self, watcher: Watcher, records_per_second: float) -> None:
         """Period after period, until cancelled; none begins before the last but one has been worked off."""
         while True:

@@ -23,7 +23,7 @@ HOLD_GRACE_SECONDS = 120
 COUNTED_STATUSES = ("free", "reserved", "archive")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MONEY_SIGNS = {"payment": 1, "top_up": 1, "write_off": -1}
+_MONEY_SIGNS = {"payment": 1, "top_up": 1, "write_off": -1, "correction": 1}
 _STATUS_AFTER = {"block": "blocked", "unblock": "active", "close": "closed"}
 _FIELDS = {
     "call_attempt": "attempt_id switch_id at account_id service caller called place incoming_service requested_seconds",
@@ -34,6 +34,7 @@ _FIELDS = {
     "payment": "command_id account_id at amount_micros reference",
     "top_up": "command_id account_id at amount_micros reference",
     "write_off": "command_id account_id at amount_micros reference",
+    "correction": "command_id account_id at amount_micros reference",
     "block": "command_id account_id at reason",
     "unblock": "command_id account_id at reason",
     "close": "command_id account_id at reason",

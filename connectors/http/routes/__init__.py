@@ -2,18 +2,27 @@
 
 from types import ModuleType
 
+from litestar.handlers import HTTPRouteHandler
+
+from connectors.http.list_exports import with_exports
 from connectors.http.routes import (
     audit,
     calendar,
     cdrs,
     clients,
     explain,
+    forcing,
     keys,
     letters,
     locks,
+    nightly,
+    numbers,
     office,
     prices,
+    rejected,
+    rerating,
     session,
+    subscribers,
     system,
     tariffs,
     users,
@@ -26,6 +35,7 @@ MODULES: tuple[ModuleType, ...] = (
     keys,
     audit,
     calendar,
+    nightly,
     letters,
     office,
     clients,
@@ -34,4 +44,12 @@ MODULES: tuple[ModuleType, ...] = (
     tariffs,
     prices,
     explain,
+    rejected,
+    rerating,
+    numbers,
+    subscribers,
+    forcing,
 )
+
+HANDLERS: tuple[HTTPRouteHandler, ...] = with_exports([handler for module in MODULES for handler in module.ROUTES])
+"""All of them, with an export for each list."""

@@ -21,6 +21,7 @@ from connectors.http.reading import moment_of
 from connectors.http.route import get
 from connectors.postgres.moments import to_moment, to_optional_text
 from connectors.postgres.queries import sql
+from connectors.postgres.rerating import Corrected, corrections
 from schemas.events import Service
 from schemas.times import EARLIEST_US, LATEST_US, from_datetime, to_datetime
 
@@ -87,6 +88,11 @@ class CdrRow(Struct, frozen=True):
     emergency: bool
     charged_again: bool
     """The same CDR came and was charged before."""
+    corrected_by: int | None
+    """The re-rating that has corrected its charges; the two that follow are what it is charged since. The others stay
+    what was published."""
+    corrected_retail_micros: int | None
+    corrected_wholesale_micros: int | None
 
 
 class CdrList(Struct, frozen=True):
@@ -108,10 +114,11 @@ async def cdrs(call: Call, asked: CdrsAsked) -> CdrList:
     place = place_of(asked.after, int, str, int)
     begin = _FIRST if place is None else (to_datetime(min(max(place[0], EARLIEST_US), LATEST_US)), place[1], place[2])
     rows = await _rows(call, asked, begin, asked.limit + 1)
+    corrected = await corrections(call.pool, [_key(row) for row in rows])
     found = page(
         rows,
         asked.limit,
-        _shown,
+        lambda row: _shown(row, corrected.get(_key(row))),
         lambda row: cursor(from_datetime(row["ended_at"]), row["cdr_id"], row["copy"]),
     )
     nothing = not found.items and place is None
@@ -143,7 +150,8 @@ async def export_cdrs(call: Call, asked: CdrsExported) -> Response[bytes]:
         place: _Place | None = _FIRST
         while place is not None:
             rows = await _rows(call, asked, place, _PIECE)
-            yield [_line(row, whole=whole) for row in rows]
+            corrected = await corrections(call.pool, [_key(row) for row in rows])
+            yield [_line(row, corrected.get(_key(row)), whole=whole) for row in rows]
             place = _end_of(rows) if len(rows) == _PIECE else None
 
     return file_of("cdrs", asked.file, _HEADER, pieces())
@@ -178,7 +186,11 @@ def _end_of(rows: Sequence[Any]) -> _Place:
     return rows[-1]["ended_at"], rows[-1]["cdr_id"], rows[-1]["copy"]
 
 
-def _shown(row: Any) -> CdrRow:
+def _key(row: Any) -> tuple[str, datetime, int]:
+    return row["cdr_id"], row["ended_at"], row["copy"]
+
+
+def _shown(row: Any, corrected: Corrected | None) -> CdrRow:
     return CdrRow(
         row["cdr_id"],
         row["attempt_id"],
@@ -202,6 +214,7 @@ def _shown(row: Any) -> CdrRow:
         row["denied"],
         row["emergency"],
         row["copy"] > 0,
+        *((None, None, None) if corrected is None else corrected),
     )
 
 
@@ -219,10 +232,12 @@ _HEADER = (
     "wholesale",
     "provider_id",
     "cause",
+    "corrected_retail",
+    "corrected_wholesale",
 )
 
 
-def _line(row: Any, *, whole: bool) -> tuple[Cell, ...]:
+def _line(row: Any, corrected: Corrected | None, *, whole: bool) -> tuple[Cell, ...]:
     def seen(digits: str | None) -> str | None:
         return digits if whole or digits is None else masked_number(digits)
 
@@ -240,6 +255,8 @@ def _line(row: Any, *, whole: bool) -> tuple[Cell, ...]:
         roubles(row["wholesale_micros"]),
         row["provider_id"],
         row["cause"],
+        None if corrected is None else roubles(corrected.retail_micros),
+        None if corrected is None else roubles(corrected.wholesale_micros),
     )
 
 

@@ -26,7 +26,7 @@ from backoffice.explain import (
     rated_differences,
     story,
 )
-from backoffice.locks import whom_to_ask
+from backoffice.locks import HistoryEntry, whom_to_ask
 from backoffice.refusals import InTheWay, NotThere
 from backoffice.words import Id, Moment
 from connectors.convert.common import NumberRule
@@ -36,7 +36,7 @@ from connectors.http.problems import ErrorAt, unfit
 from connectors.http.reading import moment_of
 from connectors.http.route import get
 from connectors.postgres import explain as record
-from connectors.postgres.locks import colleagues
+from connectors.postgres.locks import colleagues, histories
 from connectors.postgres.moments import to_moment
 from connectors.postgres.past import UnknownVersion
 from connectors.postgres.reference import snapshot
@@ -122,6 +122,8 @@ class CallExplained(Struct, frozen=True):
     story: str
     attempt: AttemptShown | None
     decision: DecisionTold | None
+    history: tuple[HistoryEntry, ...]
+    """Of the lock that decided, from its beginning («История записи»); empty where none did."""
     repeated: int
     """How many answers were given once more, to what was sent again."""
     extensions: tuple[DecisionTold, ...]
@@ -139,7 +141,8 @@ class CallExplained(Struct, frozen=True):
 
 
 class NearShown(Struct, frozen=True):
-    """A call near the moment. `allow` is null while nothing has been answered."""
+    """A call near the moment. `allow` is null while nothing has been answered; `rejected`: why the engine could not use
+    the attempt."""
 
     attempt_id: str
     at: str
@@ -150,6 +153,7 @@ class NearShown(Struct, frozen=True):
     allow: bool | None
     reason: str | None
     lock_id: str | None
+    rejected: str | None
 
 
 class NearCalls(Struct, frozen=True):
@@ -191,6 +195,7 @@ async def calls_near(call: Call, asked: NearAsked) -> NearCalls:
                 one.allow,
                 one.reason,
                 one.lock_id,
+                one.rejected,
             )
             for one in found
         ]
@@ -257,6 +262,7 @@ async def _shown(call: Call, facts: CallFacts, today: Today, verified: tuple[Ver
             attempt.requested_seconds,
         ),
         await _told(call, decision, money=money),
+        await _history(call, decision),
         len(facts.repeats),
         tuple([decision_told(one.answer.record, money=money) for one in facts.extensions]),
         None if facts.release is None else facts.release.at,
@@ -279,6 +285,13 @@ async def _told(call: Call, decision: CallDecision | None, *, money: bool) -> De
         known = await colleagues(call.pool, [author])
         told = replace(told, ask=whom_to_ask(author, known.get(author)))
     return told
+
+
+async def _history(call: Call, decision: CallDecision | None) -> tuple[HistoryEntry, ...]:
+    if decision is None or not isinstance(decision.reason, LockReason) or not call.asker.may("locks.see"):
+        return ()
+    lock_id = decision.reason.lock_id
+    return (await histories(call.pool, [lock_id])).get(lock_id, ())
 
 
 def _rated(rated: RatedCdr, *, money: bool) -> RatedShown:

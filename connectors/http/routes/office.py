@@ -11,6 +11,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from backoffice import office as rules
+from backoffice.numbers.sale import release_all
 from backoffice.office import (
     ENTERED,
     MONEY,
@@ -42,6 +43,8 @@ from connectors.http.call import Call
 from connectors.http.paging import After, Limit, Page, cursor, page, place_of
 from connectors.http.reading import moment_of
 from connectors.http.route import delete, get, post, put
+from connectors.postgres.moments import to_moment
+from connectors.postgres.numbers_change import NumbersRecord
 from connectors.postgres.office import (
     OfficeRecord,
     band_of,
@@ -276,7 +279,7 @@ async def enter_write_off(call: Call, account_id: str, sent: MoneySent) -> Comma
     return await _book(call, "write_off", account_id, sent)
 
 
-async def _order(call: Call, kind: Literal["block", "unblock", "close"], account_id: str, sent: OrderSent) -> Command:
+async def _order(call: Call, kind: Literal["block", "unblock"], account_id: str, sent: OrderSent) -> Command:
     async with call.change(sent.reason) as tx:
         return await rules.order(OfficeRecord(tx), tx, kind, account_id, sent, new_command_id(), call.now)
 
@@ -298,7 +301,13 @@ async def unblock(call: Call, account_id: str, sent: OrderSent) -> Command:
     problems=(409,),
 )
 async def close(call: Call, account_id: str, sent: OrderSent) -> Command:
-    return await _order(call, "close", account_id, sent)
+    """With the contract the numbers go, to quarantine (§1.4)."""
+    async with call.change(sent.reason) as tx:
+        command = await rules.order(OfficeRecord(tx), tx, "close", account_id, sent, new_command_id(), call.now)
+        record = NumbersRecord(tx, today=call.today, numbers=call.services.numbers, engine=call.services.engine)
+        now, today = to_moment(call.now), call.today.isoformat()
+        await release_all(record, tx, account_id, sent.reason, now=now, today=today)
+    return command
 
 
 # -- providers --------------------------------------------------------------------------------------------------------

@@ -29,6 +29,13 @@ WITH sides AS (
         balance_after_micros
     FROM sides
     WHERE at >= ($1::date::timestamp AT TIME ZONE $2)
+    UNION ALL
+    -- The office's own: revenue and cost of calls that were rated again.
+    SELECT
+        -1, posting_id, true, 'correction', cause_id, NULL, (at AT TIME ZONE $2)::date, amount_micros, debit_kind,
+        debit_owner, credit_kind, credit_owner, NULL
+    FROM books.rerating_postings
+    WHERE at >= ($1::date::timestamp AT TIME ZONE $2)
 ), found AS (
     SELECT
         t.source_partition, t.source_offset, t.account_id IS NULL AS bought, t.cause, t.cause_id, t.account_id,

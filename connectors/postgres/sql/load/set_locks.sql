@@ -1,4 +1,5 @@
--- The history names the author and the time as the folder tells them; who loaded it is in the audit.
+-- The history names the author and the time as the folder tells them; who loaded it is in the audit. A lock that comes
+-- again under its id denied nothing since it was lifted, whatever the folder says of its time: it is set as of $2.
 INSERT INTO office.locks (
     lock_id, kind, digits, account_id, provider_id, author, reason, created_at, changed_at, changed_by, change_reason
 )
@@ -11,5 +12,5 @@ ON CONFLICT (lock_id) DO UPDATE SET
     kind = excluded.kind, digits = excluded.digits, account_id = excluded.account_id,
     provider_id = excluded.provider_id, author = excluded.author, reason = excluded.reason,
     created_at = excluded.created_at, ends_at = NULL, lifted_at = NULL, lifted_by = NULL, lift_reason = NULL,
-    changed_at = excluded.changed_at, changed_by = excluded.changed_by, changed_as = NULL,
+    changed_at = $2, changed_by = excluded.changed_by, changed_as = NULL,
     change_reason = excluded.change_reason

@@ -1,0 +1,1 @@
+SELECT price_list_id, kind FROM office.price_lists

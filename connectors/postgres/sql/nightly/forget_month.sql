@@ -1,0 +1,1 @@
+SELECT facts.forget_month($1)

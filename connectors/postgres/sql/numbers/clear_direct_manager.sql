@@ -1,0 +1,1 @@
+DELETE FROM office.direct_managers WHERE user_name = $1

@@ -1,0 +1,1 @@
+DELETE FROM office.number_groups WHERE group_name = $1

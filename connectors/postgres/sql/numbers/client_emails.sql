@@ -1,0 +1,1 @@
+SELECT emails FROM office.clients WHERE client_id = $1

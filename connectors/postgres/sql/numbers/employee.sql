@@ -1,0 +1,1 @@
+SELECT name, email, status = 'active' AS enabled FROM office.colleagues WHERE name = $1

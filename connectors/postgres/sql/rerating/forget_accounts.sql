@@ -1,0 +1,1 @@
+DELETE FROM books.rerating_accounts WHERE rerating_id = $1

@@ -1,0 +1,1 @@
+DELETE FROM books.rerating_items WHERE rerating_id = $1

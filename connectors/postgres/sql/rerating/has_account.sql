@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM office.accounts WHERE account_id = $1)

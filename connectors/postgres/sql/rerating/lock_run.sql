@@ -1,0 +1,1 @@
+SELECT FROM books.reratings WHERE rerating_id = $1 FOR UPDATE

@@ -1,0 +1,252 @@
+"""An active relay's work: which rows of the outbox come next, how they become records of the topics, and what a former
+relay has done already. When and for how long, and who is active, is `connectors/relay.py`'s.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from connectors.broker import Broker, BrokerError, Message, Producer, TopicPartition
+from connectors.postgres import outbox
+from connectors.postgres.change import COMMAND, EVENT
+from connectors.postgres.database import Connection, Pool
+from connectors.postgres.outbox import Waiting
+from connectors.postgres.reference import read_reference
+from connectors.reference.keys import ACCOUNT, BAND, DISCOUNTS, LOCK, NUMBER, PRICE_LIST, PROVIDER, TARIFF_PLAN
+from connectors.reference.publisher import Publishable, ReferencePublisher, Unpublishable
+from engine.settings import EngineSettings
+from schemas import topics
+from schemas.codec import encode
+from schemas.events import AccountCommand
+from schemas.partitions import partition_of
+from schemas.reference import Account, AccountDiscounts, Band, Lock, Number, Provider, TariffPlan
+from schemas.times import from_datetime, to_datetime
+
+log = logging.getLogger("tollgate.relay")
+
+TRANSACTIONAL_ID = "tollgate-relay"
+
+_TYPES: dict[str, Any] = {
+    ACCOUNT: Account,
+    PROVIDER: Provider,
+    TARIFF_PLAN: TariffPlan,
+    BAND: Band,
+    LOCK: Lock,
+    NUMBER: Number,
+    DISCOUNTS: AccountDiscounts,
+}
+
+
+_MESSAGES = (COMMAND, EVENT)
+"""Kinds of rows that are no reference records."""
+
+_EVENT_TOPICS = (topics.CALL_ATTEMPTS.name, topics.CDRS.name)
+
+
+class Stuck(Exception):
+    """A row of the outbox can't be published, and none behind it may be before it. Names it and the remedy."""
+
+
+class EmptyTopic(Exception):
+    """The topic has forgotten what the record says was published to it. Says what to do."""
+
+
+class RelaySession:
+    """An active relay's hold on the database and the broker, for as long as nothing goes wrong."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        broker: Broker,
+        settings: EngineSettings,
+        now_us: Callable[[], Awaitable[int]],
+    ) -> None:
+        self.connection = connection
+        self._broker = broker
+        self._settings = settings
+        self._business_now_us = now_us
+        self._publisher: ReferencePublisher | None = None
+        self._commands: Producer | None = None
+        self._partitions = 0
+        self._sent_already: set[str] = set()
+        """Commands that wait in the outbox, though a former relay has sent them."""
+        self._handled_already: set[int] = set()
+        """Rows with events that wait there, though the engine has handled them: a former relay has sent them."""
+        self._at_us = 0
+        """The business moment of the change in hand."""
+
+    @property
+    def version(self) -> int:
+        """The version of the reference data on the topic; 0 before `open`."""
+        return 0 if self._publisher is None else self._publisher.version
+
+    async def open(self, pool: Pool, *, republish: bool) -> None:
+        """Fences a former relay, and finds out what it has done. Raises EmptyTopic."""
+        async with outbox.kept(self.connection):
+            self._partitions = await self._broker.partition_count(topics.ACCOUNT_COMMANDS.name)
+            self._commands = await self._broker.producer(TRANSACTIONAL_ID)
+        waiting = await outbox.commands_waiting(self.connection)
+        async with outbox.kept(self.connection):
+            self._sent_already = await self._find_sent(waiting)
+        # Those topics are too long to be looked through. What was sent a moment ago the engine remembers by its id;
+        # what was sent longer ago than it remembers stands in the record.
+        self._handled_already = await outbox.events_handled(self.connection)
+        async with outbox.kept(self.connection):
+            self._publisher = await ReferencePublisher.open(
+                self._broker, author="relay", settings=self._settings, now_us=lambda: self._at_us
+            )
+        latest = await outbox.latest_version(self.connection)
+        if self._publisher.version >= latest:
+            return
+        if self._publisher.version > 0 or not republish:
+            raise EmptyTopic(
+                f"the topic reference is at version {self._publisher.version}, the record at {latest}: they do not "
+                "belong together. If Kafka is new and empty, `tollgate relay --republish` brings it all that the "
+                "record says"
+            )
+        self._at_us = await self._business_now_us()
+        async with outbox.kept(self.connection):
+            folder = await read_reference(pool, at=to_datetime(self._at_us))
+            # Versions go on where they were: an output names the same version for ever.
+            self._publisher.version = latest
+            report = await self._publisher.publish_folder(folder)
+        log.info("version %d: all that the record says was published to the empty topic", report.version)
+
+    async def close(self) -> None:
+        """Lets go of the producers."""
+        for held in (self._publisher, self._commands):
+            if held is not None:
+                with suppress(BrokerError):
+                    await held.close()
+
+    async def _find_sent(self, waiting: set[str]) -> set[str]:
+        """Those of the commands that are on the topic. The former relay is fenced: nothing of it can come any more."""
+        found: set[str] = set()
+        if not waiting:
+            return found
+        decode = msgspec.json.Decoder(_CommandId).decode
+        for partition in range(self._partitions):
+            async for batch in self._broker.read_to_end(TopicPartition(topics.ACCOUNT_COMMANDS.name, partition)):
+                for record in batch:
+                    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                        if (name := decode(record.value or b"").command_id) in waiting:
+                            found.add(name)
+        return found
+
+    async def publish_next(self) -> Sequence[Waiting]:
+        """Publishes and marks what comes next; those rows, none if nothing waits. Raises Stuck."""
+        now = to_datetime(await self._business_now_us())
+        rows = await outbox.waiting(self.connection, now=now)
+        if not rows:
+            return ()
+        change = [row for row in rows if row.change_id == rows[0].change_id]
+        if all(row.kind in _MESSAGES for row in change):
+            # Commands of many changes go together, as far as no reference record comes between.
+            following = next((place for place, row in enumerate(rows) if row.kind not in _MESSAGES), len(rows))
+            change = rows[:following]
+        messages = [row for row in change if row.kind in _MESSAGES]
+        records = [row for row in change if row.kind not in _MESSAGES]
+        if records:
+            await self._publish_records(records, now)
+        if messages:
+            await self._send(messages)
+        return change
+
+    async def _publish_records(self, rows: Sequence[Waiting], now: datetime) -> None:
+        assert self._publisher is not None
+        records: list[Publishable] = []
+        gone: list[tuple[str, str]] = []
+        lists = []
+        overtaken: list[int] = []
+        for row in rows:
+            if row.payload is None:
+                gone.append((row.kind, row.key))
+            elif row.kind == PRICE_LIST:
+                found = await outbox.price_list(self.connection, row.key, row.payload["version_id"], now=now)
+                if found is None:
+                    # It was rolled back, or another one has come into force: that one has a row of its own.
+                    overtaken.append(row.seq)
+                else:
+                    lists.append(found)
+            else:
+                records.append(self._record(row))
+        self._at_us = max(from_datetime(max(row.at for row in rows)), self._at_us)
+        if lists:
+            self._at_us = max(self._at_us, from_datetime(now))
+        try:
+            async with outbox.kept(self.connection):
+                report = await self._publisher.publish_change(records, gone=gone, lists=lists)
+        except Unpublishable as error:
+            raise Stuck(f"outbox row {rows[0].seq} (change {rows[0].change_id}): {error}") from None
+        await outbox.mark(self.connection, [row.seq for row in rows if row.seq not in overtaken], report.version)
+        if overtaken:
+            await outbox.mark(self.connection, overtaken, None)
+
+    def _record(self, row: Waiting) -> Publishable:
+        try:
+            found: Publishable = msgspec.convert(row.payload, _TYPES[row.kind])
+        except KeyError:
+            raise Stuck(f"outbox row {row.seq}: a newer program wrote kind {row.kind!r}; update this one") from None
+        except msgspec.ValidationError as error:
+            raise Stuck(f"outbox row {row.seq} ({row.kind} {row.key}): {error}; a newer program wrote it") from None
+        return found
+
+    async def _send(self, rows: Sequence[Waiting]) -> None:
+        """Sends commands and events in one transaction, and marks them."""
+        assert self._commands is not None
+        found: dict[tuple[str, int], list[Message]] = {}
+        for row in rows:
+            placed = self._command(row) if row.kind == COMMAND else self._event(row)
+            if placed is not None:
+                topic, partition, message = placed
+                found.setdefault((topic, partition), []).append(message)
+        if found:
+            producer = self._commands
+            async with outbox.kept(self.connection):
+                await producer.begin()
+                sends = [producer.send(topic, partition, messages) for (topic, partition), messages in found.items()]
+                for send in sends:
+                    await send
+                await producer.commit()
+        await outbox.mark(self.connection, [row.seq for row in rows], None)
+
+    def _command(self, row: Waiting) -> tuple[str, int, Message] | None:
+        try:
+            command: AccountCommand = msgspec.convert(row.payload, AccountCommand)
+        except msgspec.ValidationError as error:
+            raise Stuck(f"outbox row {row.seq} (command for {row.key}): {error}") from None
+        if command.command_id in self._sent_already:
+            return None
+        key = row.key.encode()
+        message = Message(key, encode(command), from_datetime(row.at))
+        return topics.ACCOUNT_COMMANDS.name, partition_of(key, self._partitions), message
+
+    def _event(self, row: Waiting) -> tuple[str, int, Message] | None:
+        """A rejected event that is submitted again: its bytes go to the topic that they came from."""
+        try:
+            event = msgspec.convert(row.payload, _Event)
+        except msgspec.ValidationError as error:
+            raise Stuck(f"outbox row {row.seq} (event {row.key}): {error}; a newer program wrote it") from None
+        if event.topic not in _EVENT_TOPICS:
+            raise Stuck(f"outbox row {row.seq} (event {row.key}): this program submits nothing again to {event.topic}")
+        if row.seq in self._handled_already:
+            return None
+        key = None if event.key is None else event.key.encode()
+        partition = event.partition % self._partitions if key is None else partition_of(key, self._partitions)
+        return event.topic, partition, Message(key, event.value, from_datetime(row.at))
+
+
+class _CommandId(msgspec.Struct):
+    command_id: str
+
+
+class _Event(msgspec.Struct):
+    topic: str
+    value: bytes
+    key: str | None
+    partition: int = 0
+    """Where an event without a key came from."""
