@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt bench schemas up down chaos compiled test-compiled clean
+.PHONY: help demo test check fmt bench schemas up down chaos chaos-record compiled test-compiled clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -59,6 +59,9 @@ SECONDS ?= 600
 SEED ?= 1
 chaos: $(READY)  ## faults on a real Kafka for SECONDS, from SEED; the checker judges
 	@$(BIN)/python -m tests.faults --seconds $(SECONDS) --seed $(SEED)
+
+chaos-record: $(READY)  ## the same with the office, relay, projectors and PostgreSQL
+	@$(BIN)/python -m tests.faults.record --seconds $(SECONDS) --seed $(SEED)
 
 clean:  ## forget the environment and what was built
 	@$(PYTHON) deploy/kafka/local.py down

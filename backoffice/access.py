@@ -21,12 +21,12 @@ _TABLE = """
 clients.see               x   x   x   x   x   x   x   .   .   read clients, their cards and tags
 clients.change            .   x   .   .   .   x   .   .   .   enter and change clients
 accounts.see              x   x   x   x   x   x   x   .   .   read accounts, their status and limits
-accounts.change           .   x   .   .   x   x   .   .   .   open accounts, change their plan, limits and place
+accounts.change           .   x   .   .   x   x   .   .   .   open accounts, change their plan, place and manager
 accounts.block            .   .   .   .   x   x   .   .   .   block and unblock accounts
 accounts.close            .   .   .   .   .   x   .   .   .   close accounts
 money.see                 x   x   .   .   x   x   x   .   .   read balances, payments, top-ups, write-offs, postings
 money.pay                 .   .   .   .   x   .   .   .   .   enter payments: real money that has come
-money.top_up              .   .   .   .   x   x   .   .   .   enter top-ups: virtual additions
+money.top_up              .   .   .   .   x   x   .   .   .   enter top-ups (virtual additions), opening balances and credit limits
 money.write_off           .   .   .   .   x   x   .   .   .   enter write-offs
 discounts.see             x   x   x   .   x   x   x   .   .   read discounts
 discounts.change          .   .   .   .   x   x   .   .   .   give and end discounts
@@ -52,7 +52,7 @@ locks.lift                .   .   .   x   x   x   .   .   .   change and lift th
 locks.lift_any            .   .   .   .   .   x   .   .   .   change and lift everyone's locks
 tariffs.check             x   x   x   x   x   x   x   .   .   ask whether and at what price a call would be rated
 calls.see                 x   x   x   x   x   x   x   .   .   read decisions, CDRs, and why a call did not go through
-calls.rerate              .   .   .   .   x   x   .   .   .   prepare a re-rating of past calls
+calls.rerate              .   .   .   .   x   x   .   .   .   prepare a re-rating of past calls, post an approved one
 calls.approve             .   .   .   .   .   x   .   .   .   approve and roll back a re-rating that another prepared
 calls.decide              .   .   .   .   .   .   .   .   x   ask whether a call may go ahead
 parties.see               x   .   .   .   x   x   .   .   .   see callers and called numbers of calls whole

@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
 from backoffice.access import Asker
-from backoffice.office import Trail
+from backoffice.office import Trail, check_id
 from backoffice.refusals import FieldProblem, InTheWay, NotAllowed, NotThere, Unfit
 from backoffice.words import Id, Moment, Reason, Text
 from engine.decisions import is_number
@@ -232,6 +232,10 @@ class LockAnswer(Struct, frozen=True):
     """Providers that could still carry the call, cheapest first."""
     emergency: bool
     verdict: str
+    longer: tuple[LockFound, ...]
+    """Locks on longer digits, at most a hundred: where a direction was asked about, they ban a part of it."""
+    longer_total: int
+    """How many of them there are."""
 
 
 class LockFilter(Struct, frozen=True):
@@ -248,6 +252,8 @@ class LockFilter(Struct, frozen=True):
     """Masks that cover this number."""
     text: str | None = None
     """Words of the reason."""
+    as_of: datetime | None = None
+    """Locks as they were at this moment, which has passed; now if left out."""
 
 
 class ClientEffect(Struct, frozen=True):
@@ -387,6 +393,22 @@ def mask(kind: Kind, text: str, e164: E164) -> str:
     return digits
 
 
+def number_or_direction(text: str, e164: E164) -> str:
+    """The digits of a number or a direction that support asks about, as people write them (§2.2, §2.3, D31):
+    `+381 11 411-20-60`, `381`, `38111XXXXXX`, `8 (495) XXX-XX-XX`, `381…`. Raises ValueError with the remedy."""
+    written = text.translate(_BETWEEN).rstrip("….")
+    known = written.rstrip(_ANY_DIGIT)
+    places = len(written) - len(known)
+    # Which prefixes are dialled and which are countries' is told by the length of the whole number.
+    digits = e164(known + "0" * places)
+    digits = digits[: len(digits) - places]
+    if not is_number(digits):
+        raise ValueError(
+            f"{text!r} is no number and no direction: give 1 to 15 digits, such as 381114112060, 381 or 38111XXXXXX"
+        )
+    return digits
+
+
 def covers(one: OfficeLock | Lock, other: OfficeLock | Lock) -> bool:
     """Whether the first bans all that the second does: then the second adds nothing while the first is in force."""
     if one.account_id not in (None, other.account_id) or one.provider_id not in (None, other.provider_id):
@@ -449,6 +471,8 @@ async def set_lock(
     Raises NotAllowed; Unfit; InTheWay where another lock bans the very same, or the id is taken.
     """
     who.must("locks.set")
+    if sent.lock_id is not None:
+        check_id(sent.lock_id, "/lock_id")
     lock_id = sent.lock_id or lock_id
     at = to_text(from_datetime(now))
     problems: list[FieldProblem] = []

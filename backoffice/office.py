@@ -5,6 +5,7 @@ Use cases over ports: each loads what is there, decides, saves, and leaves its w
 They hold what the engine would not take: the tables always fit together. Prices and locks have use cases of their own.
 """
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, NamedTuple, Protocol
@@ -12,8 +13,26 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
-from backoffice.refusals import FieldProblem, InTheWay, NotThere, Unfit
-from backoffice.words import END, Day, Digits, Id, Line, Moment, Money, Order, Reason, Text, Unsigned
+from backoffice.access import Asker, missing
+from backoffice.refusals import FieldProblem, InTheWay, NotAllowed, NotThere, Unfit
+from backoffice.words import (
+    END,
+    BandDay,
+    Currency,
+    Day,
+    Digits,
+    Email,
+    Id,
+    Inn,
+    Line,
+    Moment,
+    Money,
+    Order,
+    Reason,
+    Text,
+    Unsigned,
+    shaped,
+)
 from schemas import events
 from schemas.reference import Account, AccountDiscounts, Band, Discount, Number, PlanList, Provider, TariffPlan
 from schemas.times import from_datetime, to_text, to_us
@@ -43,14 +62,12 @@ class ClientSent(_Sent, frozen=True):
     given_name: Line | None = None
     patronymic: Line | None = None
     city: Line | None = None
-    inn: Annotated[str, Meta(pattern=r"^([0-9]{10}|[0-9]{12})" + END, examples=["7701234560"])] | None = None
-    kpp: Annotated[str, Meta(pattern=r"^[0-9]{9}" + END)] | None = None
+    inn: Inn | None = None
+    kpp: Annotated[str, shaped(r"^[0-9]{9}" + END, "is no KPP; it has 9 digits")] | None = None
     legal_address: Text | None = None
     phones: Annotated[tuple[Digits, ...], Meta(max_length=50)] = ()
     """To reach them by, in E.164."""
-    emails: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^[^@\s\x00]+@[^@\s\x00]+" + END, max_length=254)], ...], Meta(max_length=50)
-    ] = ()
+    emails: Annotated[tuple[Email, ...], Meta(max_length=50)] = ()
     """The first one is the contact address."""
     manager: Line | None = None
     """The user who is responsible."""
@@ -63,15 +80,19 @@ class ClientSent(_Sent, frozen=True):
 
 
 class AccountSent(_Sent, frozen=True):
-    """An account as it is to be. What it opens with (`currency`, `opening_…`) counts once, when it is opened."""
+    """An account as it is to be. What it opens with (`currency`, `opening_…`) counts once, when it is opened.
+
+    An opening balance, and a credit limit that changes, are money without a payment: they take `money.top_up`.
+    """
 
     client_id: Id
     tariff_plan_id: Id
     payment_mode: Literal["prepaid", "postpaid"]
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}" + END, examples=["RUB"])] = "RUB"
+    currency: Currency = "RUB"
     opening_balance_micros: Money | None = None
     opening_status: Literal["active", "blocked"] | None = None
-    credit_limit_micros: Unsigned = 0
+    credit_limit_micros: Unsigned | None = None
+    """Left out: as it is; of an account that is opened, 0."""
     critical_balance_micros: Money | None = None
     place: Id | None = None
     max_concurrent_calls: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
@@ -116,7 +137,7 @@ class BandSent(_Sent, frozen=True):
     start_minute: Annotated[int, Meta(ge=0, le=1439)] = 0
     end_minute: Annotated[int, Meta(ge=0, le=1440)] = 1440
     dates: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^([0-9]{4}|-)-[0-9]{2}-[0-9]{2}" + END, examples=["--05-09"])], ...],
+        tuple[BandDay, ...],
         Meta(max_length=MOST_ENTRIES),
     ] = ()
     """Days, or days of every year; none: any."""
@@ -300,6 +321,12 @@ class Command(Struct, frozen=True):
     """As known here; the engine has the last word."""
     state_at: str | None
     rejected_why: str | None
+    origin: Literal["office", "outside"] = "office"
+    """`outside`: it came to the engine past the office, as a bank's payments do; what is known is what the engine told."""
+
+
+OUTSIDE = "outside the office"
+"""Who ordered what came past the office. No user is called so."""
 
 
 class ConnectedService(Struct, frozen=True):
@@ -350,6 +377,14 @@ class Office(Protocol):
         ...
 
     async def unblock(self, account_id: str, command_id: str) -> None: ...
+    async def works_here(self, user: str) -> bool:
+        """Whether there is such a user, who is not disabled."""
+        ...
+
+    async def place_known(self, place: str) -> bool:
+        """Whether a price or a provider has the place, or no price knows places at all."""
+        ...
+
     async def other_currency(self, currency: str) -> str | None:
         """Another currency that accounts or lists have; None where there is none."""
         ...
@@ -427,24 +462,65 @@ async def put_client(office: Office, trail: Trail, client_id: str, sent: ClientS
         sent.comment,
     )
     before = await office.client(client_id)
+    if problem := await _no_manager(office, sent.manager, None if before is None else before.manager):
+        raise Unfit([problem])
     if client != before:
-        await office.save_client(client, search_words(name))
+        await office.save_client(client, search_words(name, sent.surname, sent.given_name, sent.patronymic))
         await trail.audit("client", client_id, _action(before), before, client)
     return client
 
 
-_QUOTES = str.maketrans(dict.fromkeys("\"'«»„“”‘’`", " ") | {"ё": "е"})
+def words_of(text: str, *, keeping: str = "") -> tuple[str, ...]:
+    """Words as they are searched (§1.1, D47): small letters, ё as е, between signs that are no letters or digits.
+
+    `keeping`: signs that belong to words as well. `office.words_of` makes the same in the database.
+    """
+    small = unicodedata.normalize("NFC", text).lower().replace("ё", "е")
+    return tuple("".join(sign if sign in keeping or _in_word(sign) else " " for sign in small).split())
 
 
-def search_words(name: str) -> tuple[str, ...]:
-    """A name's words as they are searched (§1.1, D47): small letters, ё as е, without quotes, each once."""
-    return tuple(dict.fromkeys(name.lower().translate(_QUOTES).split()))
+def _in_word(sign: str) -> bool:
+    return sign.isalpha() or sign in "0123456789"
 
 
-async def put_account(office: Office, trail: Trail, account_id: str, sent: AccountSent) -> AccountData:
-    """Opens an account, or changes one. Raises Unfit, and InTheWay for what was settled when it was opened."""
+def search_words(name: str, *more: str | None) -> tuple[str, ...]:
+    """What a client is found by: the words of its name, in their order, and those of a person's names that are not
+    among them."""
+    words = words_of(name)
+    others = (word for part in more if part is not None for word in words_of(part))
+    return (*words, *dict.fromkeys(word for word in others if word not in words))
+
+
+async def _no_manager(office: Office, manager: str | None, before: str | None) -> FieldProblem | None:
+    """What is wrong with whoever is to be responsible; one who was before may have left since."""
+    if manager is None or manager == before or await office.works_here(manager):
+        return None
+    return FieldProblem("/manager", f"nobody who works here is called {manager!r}: write the user's name")
+
+
+def _check_money(who: Asker, sent: AccountSent, before: AccountData | None) -> None:
+    """Raises NotAllowed where money would be given by whoever may not give any (§3.5)."""
+    limit = 0 if before is None else before.credit_limit_micros
+    given = []
+    if before is None and sent.opening_balance_micros:
+        given.append("opening_balance_micros")
+    if sent.credit_limit_micros is not None and sent.credit_limit_micros != limit:
+        given.append("credit_limit_micros")
+    if given and not who.may("money.top_up"):
+        raise NotAllowed(
+            f"{' and '.join(given)} would give money without a payment, which takes money.top_up: leave it out, or let "
+            "somebody of billing enter it",
+            permission="money.top_up",
+            ask=missing("money.top_up", who).ask,
+        )
+
+
+async def put_account(office: Office, trail: Trail, who: Asker, account_id: str, sent: AccountSent) -> AccountData:
+    """Opens an account, or changes one. Raises Unfit; NotAllowed for money from whoever may give none; InTheWay for
+    what was settled when it was opened."""
     check_id(account_id)
     before = await office.account(account_id)
+    _check_money(who, sent, before)
     problems = []
     if await office.client(sent.client_id) is None:
         problems.append(FieldProblem("/client_id", f"there is no client {sent.client_id!r}: enter it first"))
@@ -454,6 +530,11 @@ async def put_account(office: Office, trail: Trail, account_id: str, sent: Accou
         problems.append(
             FieldProblem("/currency", f"the operator's accounts and lists are in {other}: there is one currency")
         )
+    if problem := await _no_manager(office, sent.manager, None if before is None else before.manager):
+        problems.append(problem)
+    known = sent.place is None or (before is not None and before.place == sent.place)
+    if not known and sent.place is not None and not await office.place_known(sent.place):
+        problems.append(FieldProblem("/place", f"no price and no provider knows the place {sent.place!r}"))
     if problems:
         raise Unfit(problems)
     if before is not None:
@@ -476,7 +557,7 @@ async def put_account(office: Office, trail: Trail, account_id: str, sent: Accou
         sent.currency,
         before.opening_balance_micros if before is not None else sent.opening_balance_micros or 0,
         opening_status,
-        sent.credit_limit_micros,
+        _limit(sent, before),
         sent.critical_balance_micros,
         sent.place,
         sent.max_concurrent_calls,
@@ -492,6 +573,12 @@ async def put_account(office: Office, trail: Trail, account_id: str, sent: Accou
         if before is None or before.record() != account.record():
             await trail.publish("account", account_id, account.record())
     return account
+
+
+def _limit(sent: AccountSent, before: AccountData | None) -> int:
+    if sent.credit_limit_micros is not None:
+        return sent.credit_limit_micros
+    return 0 if before is None else before.credit_limit_micros
 
 
 async def put_tag(office: Office, trail: Trail, tag: str, sent: TagSent) -> Tag:
@@ -762,6 +849,11 @@ async def book(
         problems.append(FieldProblem("/at", f"lies in the future: it is {to_text(now_us)}"))
     if sent.amount_micros == 0:
         problems.append(FieldProblem("/amount_micros", "is 0: nothing would be booked"))
+    if kind == "payment" and sent.amount_micros < 0 and sent.reverses is None:
+        # §3.5, D46: what was paid is what came, less what was taken back of it.
+        problems.append(
+            FieldProblem("/reverses", "is missing: a payment below zero takes another one back; name that one")
+        )
     if problems:
         raise Unfit(problems)
     command_id = sent.command_id or command_id
@@ -876,16 +968,24 @@ async def order(
 async def connect_service(
     office: Office, trail: Trail, account_id: str, sent: ServiceSent, now: datetime
 ) -> ConnectedService:
-    """Connects a service to an account. Raises NotThere, and InTheWay when it is connected."""
+    """Connects a service to an account, under its name in small letters. Raises Unfit; NotThere; InTheWay when it is
+    connected."""
+    name = service_name(sent.service)
+    check_id(name, "/service")
     if await office.account(account_id) is None:
         raise NotThere("account", account_id)
-    if await office.service(account_id, sent.service) is not None:
-        raise InTheWay(f"service {sent.service!r} is connected to account {account_id!r} already")
+    if await office.service(account_id, name) is not None:
+        raise InTheWay(f"service {name!r} is connected to account {account_id!r} already")
     at = to_text(from_datetime(now))
-    service = ConnectedService(account_id, sent.service, sent.product, at, trail.actor, None, None)
+    service = ConnectedService(account_id, name, sent.product, at, trail.actor, None, None)
     await office.connect_service(service)
-    await trail.audit("service", f"{account_id}/{sent.service}", "connected", None, service)
+    await trail.audit("service", f"{account_id}/{name}", "connected", None, service)
     return service
+
+
+def service_name(text: str) -> str:
+    """A service as events name it: `calls_rec` for «CALLS_REC»."""
+    return text.strip().lower()
 
 
 async def disconnect_service(
@@ -893,6 +993,8 @@ async def disconnect_service(
 ) -> ConnectedService:
     """Disconnects a service. Raises NotThere when it is not connected."""
     service = await office.service(account_id, name)
+    if service is None and service_name(name) != name:
+        return await disconnect_service(office, trail, account_id, service_name(name), now)
     if service is None:
         raise NotThere("connected service", f"{account_id}/{name}")
     # Of a service that was connected at this very moment no time is left over: it is a moment's.
@@ -908,10 +1010,17 @@ async def disconnect_service(
 # -- small things -----------------------------------------------------------------------------------------------------
 
 
-def check_id(text: str) -> None:
-    """An id that stands in a path, where nothing has checked it. Raises Unfit."""
+def check_id(text: str, pointer: str = "") -> None:
+    """An id of something that is entered here: it stands in a path, now or later. Raises Unfit.
+
+    `pointer`: where it stands in the body; left out, it came in the path, where nothing else has checked it.
+    """
+    what = f"{text[:20]!r}" if pointer else f"the id in the path, {text[:20]!r},"
     if not 1 <= len(text) <= 64 or any(ord(sign) < 0x20 or ord(sign) == 0x7F for sign in text) or not text.strip():
-        raise Unfit([FieldProblem("", f"the id in the path, {text[:20]!r}, is not 1 to 64 characters of one line")])
+        raise Unfit([FieldProblem(pointer, f"{what} is not 1 to 64 characters of one line")])
+    # Of a path these are steps: nobody could ask for it afterwards.
+    if "/" in text or text in (".", ".."):
+        raise Unfit([FieldProblem(pointer, f"{what} can't be an id: take one without / that is not . or ..")])
 
 
 def _action(before: object) -> str:

@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 
 from backoffice.access import Asker, missing
 from backoffice.refusals import FieldProblem, InTheWay, NotAllowed, NotThere, Unfit
-from backoffice.words import Id, Moment, Reason, Text
+from backoffice.words import Currency, Id, Moment, Reason, Text
 from schemas.reference import PriceList
 from schemas.times import from_datetime, to_datetime, to_text, to_us
 
@@ -42,8 +42,6 @@ RIGHTS: Mapping[str, str] = {"retail": "prices.retail", "wholesale": "prices.who
 """The permission to work on lists of a kind."""
 
 WHOM_TO_ASK: Mapping[str, str] = {"retail": "marketing", "wholesale": "b2b"}
-
-Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}$", examples=["RUB"])]
 
 
 class Terms(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from backoffice.access import Asker
 from backoffice.refusals import FieldProblem, InTheWay, NotThere, Refusal, Unfit
-from backoffice.words import Reason
+from backoffice.words import END, Reason, shaped
 from engine.rating import moments
 from engine.refusals import Refusal as EngineRefusal
 from schemas import topics
@@ -35,7 +35,14 @@ MOST_BYTES = 65_536
 
 ENTITY = "rejected_event"
 
-RejectedId = Annotated[str, Meta(pattern=r"^[0-9]{1,9}-[0-9]{1,18}(?![\s\S])", examples=["7-1042"])]
+RejectedId = Annotated[
+    str,
+    shaped(
+        r"^[0-9]{1,9}-[0-9]{1,18}" + END,
+        "is no rejected event's id; it is two numbers, such as 7-1042",
+        examples=["7-1042"],
+    ),
+]
 """Where it stands on the topic of rejected events: partition and offset."""
 
 
@@ -173,6 +180,10 @@ class Record(Protocol):
         """Which of them the engine has rated or decided."""
         ...
 
+    async def home(self, attempt_id: str) -> int | None:
+        """The partition on which an attempt was answered; None where it is not in the record."""
+        ...
+
     async def note_submitted(self, submitted: Submitted) -> None:
         """Keeps that it was sent, and what."""
         ...
@@ -279,7 +290,7 @@ async def _submit(
         raise Unfit(problems)
     for one, _ in submitted:
         await record.note_submitted(one)
-        await _tell(trail, one)
+        await _tell(record, trail, one)
     return [one for one, _ in submitted]
 
 
@@ -325,7 +336,7 @@ async def _handled(record: Record, sent: Sequence[Sendable]) -> Mapping[tuple[st
     return {(types[one.how], one.event_id): one for one in await record.handled(cdrs, attempts)}
 
 
-async def _tell(trail: Trail, one: Submitted) -> None:
+async def _tell(record: Record, trail: Trail, one: Submitted) -> None:
     after = {
         "state": "resubmitted",
         "event_id": one.sent.event_id,
@@ -343,7 +354,9 @@ async def _tell(trail: Trail, one: Submitted) -> None:
         "value": msgspec.to_builtins(one.sent.value),
     }
     if one.sent.key is None:
-        payload["partition"] = one.rejected.partition
+        # The release of a call without account names no number: it follows its attempt.
+        home = await record.home(one.sent.event_id)
+        payload["partition"] = one.rejected.partition if home is None else home
     await trail.publish("event", str(one.rejected.place), payload)
 
 

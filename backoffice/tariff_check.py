@@ -1,5 +1,7 @@
 """The tariff check (§2.3): may a call be rated, through whom, at which prices; if not, what is missing and whom to ask.
 
+An emergency number needs neither: calls to it always pass, free (D30).
+
 It asks the same tables and the same functions as a real call: what it says is what the engine would do. Where the
 tables come from is not known here: it may be a folder, the record, or a price list that is not published yet.
 
@@ -8,7 +10,7 @@ as the guide has it; emptied, all providers. Whether the call would be rated doe
 through a provider that is not shown is named in the verdict.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from backoffice.lock_check import Unknown
@@ -20,12 +22,19 @@ from engine.reference import Reference
 from engine.rounding import fraction_text
 from engine.settings import EngineSettings
 from schemas.decisions import ASK_RETAIL, ASK_WHOLESALE
-from schemas.events import INTRA_OFFICE
+from schemas.events import FORWARDING, INCOMING, INTRA_OFFICE
 
 DEFAULT_INCOMING = INTRA_OFFICE
 """§2.3 field 4: «Входящий внутриофисный вызов», for ПДГИ providers."""
 
+INCOMING_SERVICES = (INTRA_OFFICE, INCOMING, FORWARDING)
+"""What a call may have come in by, beside what prices name."""
+
 _TICKET = {ASK_WHOLESALE: "ticket in RM to the group b2b", ASK_RETAIL: "ticket in RM to marketing"}
+
+
+_NAMED = 20
+"""Words that a refusal lists."""
 
 
 class NotKnown(Unknown):
@@ -75,6 +84,8 @@ class TariffCheck(NamedTuple):
 
     `providers` are those that are shown, in the order of their routes; `not_shown` are the ids of the others, who are
     no ПДГИ providers. `longer` is there where a prefix was asked about: its numbers may find other prices than it does.
+    `filled_in` names the mandatory fields that were left out and taken from the account. An emergency number has no
+    providers here: no price, lock or balance is asked about.
     """
 
     digits: str
@@ -89,6 +100,8 @@ class TariffCheck(NamedTuple):
     would_be_rated: bool
     reasons: tuple[str, ...]
     verdict: str
+    emergency: bool = False
+    filled_in: tuple[str, ...] = ()
 
 
 def check_tariff(
@@ -103,11 +116,14 @@ def check_tariff(
     incoming_service: str | None = DEFAULT_INCOMING,
     place: str | None = None,
     longer: Mapping[str, int] | None = None,
+    places: Collection[str] | None = None,
+    incoming_services: Collection[str] | None = None,
 ) -> TariffCheck:
     """Each provider's prices for a number or a prefix. `incoming_service` None drops that condition (D67).
 
     `tariff_plan_id` and `place` default to the account's. `longer`: how many longer prefixes of `digits` each list has,
-    where that is known. Raises NotKnown, naming the field.
+    where that is known. `places` and `incoming_services`: those that there are; None: whatever is asked about. Raises
+    NotKnown, naming the field.
     """
     account = reference.accounts.get(account_id)
     if not is_number(digits):
@@ -121,6 +137,27 @@ def check_tariff(
         raise NotKnown(
             "service",
             f"service {service!r} leaves through no provider: check one of {sorted(settings.routed_services)}",
+        )
+    _is_known("place", place, places)
+    _is_known("incoming_service", incoming_service, incoming_services)
+    left_out = {"tariff_plan_id": tariff_plan_id, "place": place}
+    filled_in = tuple([name for name, value in left_out.items() if not value])
+    if digits in settings.emergency_numbers:
+        return TariffCheck(
+            digits,
+            account_id,
+            plan_id,
+            service,
+            incoming_service,
+            place or account.place,
+            (),
+            (),
+            (),
+            would_be_rated=True,
+            reasons=(),
+            verdict=f"{digits} is an emergency number: calls to it always pass, free, whatever is priced or locked",
+            emergency=True,
+            filled_in=filled_in,
         )
     context = Context(service, place or account.place, ANY_INCOMING if incoming_service is None else incoming_service)
     discount = reference.discount(account_id, service, at_us)
@@ -177,7 +214,17 @@ def check_tariff(
         would_be_rated=not offer.no_wholesale and not offer.no_retail,
         reasons=tuple(reasons),
         verdict="; ".join(_verdict(reasons, shown, not_shown, beyond)),
+        filled_in=filled_in,
     )
+
+
+def _is_known(field: str, word: str | None, known: Collection[str] | None) -> None:
+    """A word that nothing names would be answered by prices without conditions, as if it were right."""
+    if word and known is not None and word not in known:
+        some = ", ".join(sorted(known)[:_NAMED]) or "none"
+        more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+        what = field.replace("_", " ")
+        raise NotKnown(field, f"{what} {word!r} is named by nothing in the reference data; there are: {some}{more}")
 
 
 def _seen(price: Price, at_us: int, percent: int) -> PriceSeen:

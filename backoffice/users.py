@@ -19,13 +19,23 @@ from backoffice.access import (
     wait_seconds,
 )
 from backoffice.refusals import FieldProblem, InTheWay, NotAllowed, NotThere, Refusal, Unfit
-from backoffice.words import Reason
+from backoffice.words import Reason, shaped
 
 LONGEST_KEY_DAYS = 366
 """A key that is never renewed is never looked at again."""
 
 MOST_SESSIONS = 20
 """Of one user at once; the oldest ends when there is one more."""
+
+
+UserName = Annotated[
+    str,
+    shaped(
+        USER_NAME,
+        "is no user name; give 2 to 32 small Latin letters, digits, dots, dashes or underscores, a letter first",
+        examples=["ivanov"],
+    ),
+]
 
 
 class User(NamedTuple):
@@ -84,7 +94,7 @@ class Key(NamedTuple):
 class NewUser(Struct, frozen=True, forbid_unknown_fields=True):
     """A user to be entered."""
 
-    name: Annotated[str, Meta(pattern=USER_NAME, examples=["ivanov"])]
+    name: UserName
     role: Role
     full_name: Annotated[str, Meta(min_length=1, max_length=200, examples=["Иванов Иван Иванович"])]
     email: Annotated[str, Meta(min_length=3, max_length=254, examples=["ivanov@example.org"])] | None = None

@@ -1,8 +1,9 @@
 """`python -m benchmarks [NAME …] [--runs N] [--out FILE]`: runs benchmarks, each in a process of its own, and keeps
-their numbers as JSON. Names: lookups, engine, replay, reference, projector, pipeline; all of them if none is given.
+their numbers as JSON. Names: lookups, engine, replay, reference, projector, lock_in_force, cdr_search,
+client_search, number_search, pipeline; all of them if none is given.
 
-Reference data and the pipeline start a Kafka of their own, which needs Java; the pipeline's numbers are kept beside the
-others', with their tables.
+Reference data, locks and the pipeline start a Kafka of their own, which needs Java; the pipeline's numbers are kept
+beside the others', with their tables.
 """
 
 import argparse
@@ -15,7 +16,17 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks import engine, lookups, projector, reference, replay
+from benchmarks import (
+    cdr_search,
+    client_search,
+    engine,
+    lock_in_force,
+    lookups,
+    numbers,
+    projector,
+    reference,
+    replay,
+)
 from benchmarks.measure import machine
 from benchmarks.pipeline import report, suite
 from benchmarks.pipeline.sizes import FULL
@@ -31,6 +42,10 @@ CASES: dict[str, list[Callable[[int], dict[str, object]]]] = {
     "replay": [partial(replay.run, 1_000, ACCOUNTS), partial(replay.run, 1_000_000, ACCOUNTS)],
     "reference": [partial(reference.run, 1_000_000), partial(reference.run_on_kafka, 1_000_000)],
     "projector": [partial(projector.run, 200_000)],
+    "lock_in_force": [partial(lock_in_force.run, 100), partial(lock_in_force.run_on_kafka, 100)],
+    "cdr_search": [cdr_search.run],
+    "client_search": [client_search.run],
+    "number_search": [partial(numbers.run, 5_000_000)],
     "pipeline": [partial(suite.run, FULL)],
 }
 

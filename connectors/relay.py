@@ -35,6 +35,9 @@ THE_BROKER, THE_DATABASE = "the broker", "the database"
 
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 5.0
 
+_SHORTEST_WAIT_SECONDS = 0.01
+"""A business clock that stands just before a moment never comes to it."""
+
 
 class Observer(Protocol):
     """Told what the relay does, as it does it."""
@@ -144,15 +147,15 @@ class Relay:
             wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
 
     async def _work(self, session: RelaySession) -> None:
-        """Rounds of the active relay: 1. What is due by the clock, once a second. 2. What comes next of the outbox.
-        3. If nothing does, wait for news."""
+        """Rounds of the active relay: 1. Locks whose time is over, once a second. 2. What comes next of the outbox.
+        3. What will be due later, once a second. 4. If nothing has come, wait for news."""
         self.active = True
         self._answered()
         looked_at = -LOOK_SECONDS
         while not self._stopping.is_set():
             self._news.clear()
             # 1
-            if self._monotonic() - looked_at >= LOOK_SECONDS:
+            if looks := self._monotonic() - looked_at >= LOOK_SECONDS:
                 looked_at = self._monotonic()
                 await self._end_locks()
                 await self._look(session.connection)
@@ -160,14 +163,25 @@ class Relay:
             rows = await session.publish_next()
             self.version = session.version
             self._finished_a_round()
+            # 3
+            if looks:
+                await session.look_ahead(idle=not rows)
             if rows:
                 oldest = from_datetime(min(row.at for row in rows))
                 self._observer.published(rows, max(await self._now_us() - oldest, 0) / 1e6)
                 continue
-            # 3
+            # 4
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(looked_at + LOOK_SECONDS - self._monotonic(), 0)):
+                async with asyncio.timeout(await self._idle_seconds(session, looked_at)):
                     await self._news.wait()
+
+    async def _idle_seconds(self, session: RelaySession, looked_at: float) -> float:
+        """How long there is nothing to do: until the next look, or the moment of the price lists that come next."""
+        seconds = max(looked_at + LOOK_SECONDS - self._monotonic(), 0)
+        if session.next_moment is None:
+            return seconds
+        left = (from_datetime(session.next_moment) - await self._now_us()) / 1e6
+        return min(seconds, max(left, _SHORTEST_WAIT_SECONDS))
 
     async def _end_locks(self) -> None:
         if ended := await end_due_locks(self._pool, to_datetime(await self._now_us())):
@@ -201,9 +215,9 @@ class Relay:
     @asynccontextmanager
     async def _opened(self, connection: Connection) -> AsyncIterator[RelaySession]:
         async with AsyncExitStack() as closing:
-            session = RelaySession(connection, self._broker, self._settings, self._now_us)
+            session = RelaySession(connection, self._pool, self._broker, self._settings, self._now_us)
             closing.push_async_callback(session.close)
-            await session.open(self._pool, republish=self._republish)
+            await session.open(republish=self._republish)
             self._republish = False
             self.version = session.version
             yield session

@@ -1,19 +1,23 @@
 """An active relay's work: which rows of the outbox come next, how they become records of the topics, and what a former
 relay has done already. When and for how long, and who is active, is `connectors/relay.py`'s.
+
+Price lists for a later moment are staged ahead, beside everything else, and are published together in that moment. What
+the office thinks of meanwhile is seen at the next look: then what is staged is staged anew, or taken back.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 import msgspec
 
 from connectors.broker import Broker, BrokerError, Message, Producer, TopicPartition
 from connectors.postgres import outbox
 from connectors.postgres.change import COMMAND, EVENT
-from connectors.postgres.database import Connection, Pool
+from connectors.postgres.database import Connection, Pool, borrowed
 from connectors.postgres.outbox import Waiting
 from connectors.postgres.reference import read_reference
 from connectors.reference.keys import ACCOUNT, BAND, DISCOUNTS, LOCK, NUMBER, PRICE_LIST, PROVIDER, TARIFF_PLAN
@@ -23,12 +27,24 @@ from schemas import topics
 from schemas.codec import encode
 from schemas.events import AccountCommand
 from schemas.partitions import partition_of
-from schemas.reference import Account, AccountDiscounts, Band, Lock, Number, Provider, TariffPlan
+from schemas.reference import (
+    Account,
+    AccountDiscounts,
+    Band,
+    Lock,
+    Number,
+    PriceListEdition,
+    Provider,
+    TariffPlan,
+)
 from schemas.times import from_datetime, to_datetime
 
 log = logging.getLogger("tollgate.relay")
 
 TRANSACTIONAL_ID = "tollgate-relay"
+
+AHEAD = timedelta(minutes=10)
+"""How long before its moment a price list is staged: to read, send and build a million prices takes a minute."""
 
 _TYPES: dict[str, Any] = {
     ACCOUNT: Account,
@@ -47,6 +63,9 @@ _MESSAGES = (COMMAND, EVENT)
 _EVENT_TOPICS = (topics.CALL_ATTEMPTS.name, topics.CDRS.name)
 
 
+_NEEDED_BY_NO_LIST = frozenset({PRICE_LIST, LOCK, NUMBER, *_MESSAGES})
+
+
 class Stuck(Exception):
     """A row of the outbox can't be published, and none behind it may be before it. Names it and the remedy."""
 
@@ -55,17 +74,26 @@ class EmptyTopic(Exception):
     """The topic has forgotten what the record says was published to it. Says what to do."""
 
 
+class _Staged(NamedTuple):
+    """Versions of price lists that come into force together, and when."""
+
+    at: datetime
+    versions: frozenset[tuple[str, int]]
+
+
 class RelaySession:
     """An active relay's hold on the database and the broker, for as long as nothing goes wrong."""
 
     def __init__(
         self,
         connection: Connection,
+        pool: Pool,
         broker: Broker,
         settings: EngineSettings,
         now_us: Callable[[], Awaitable[int]],
     ) -> None:
         self.connection = connection
+        self._pool = pool
         self._broker = broker
         self._settings = settings
         self._business_now_us = now_us
@@ -78,13 +106,22 @@ class RelaySession:
         """Rows with events that wait there, though the engine has handled them: a former relay has sent them."""
         self._at_us = 0
         """The business moment of the change in hand."""
+        self._coming: _Staged | None = None
+        """What is staged, or being staged."""
+        self._staging: asyncio.Task[Mapping[tuple[str, int], PriceListEdition]] | None = None
+        """Stages it; its result are the editions. One that was rolled back by then has none."""
 
     @property
     def version(self) -> int:
         """The version of the reference data on the topic; 0 before `open`."""
         return 0 if self._publisher is None else self._publisher.version
 
-    async def open(self, pool: Pool, *, republish: bool) -> None:
+    @property
+    def next_moment(self) -> datetime | None:
+        """When the price lists that come next are to come into force, as of the last `look_ahead`."""
+        return None if self._coming is None else self._coming.at
+
+    async def open(self, *, republish: bool) -> None:
         """Fences a former relay, and finds out what it has done. Raises EmptyTopic."""
         async with outbox.kept(self.connection):
             self._partitions = await self._broker.partition_count(topics.ACCOUNT_COMMANDS.name)
@@ -110,14 +147,18 @@ class RelaySession:
             )
         self._at_us = await self._business_now_us()
         async with outbox.kept(self.connection):
-            folder = await read_reference(pool, at=to_datetime(self._at_us))
+            folder = await read_reference(self._pool, at=to_datetime(self._at_us))
             # Versions go on where they were: an output names the same version for ever.
             self._publisher.version = latest
             report = await self._publisher.publish_folder(folder)
         log.info("version %d: all that the record says was published to the empty topic", report.version)
 
     async def close(self) -> None:
-        """Lets go of the producers."""
+        """Lets go of the producers. What is being staged is given up."""
+        if self._staging is not None:
+            self._staging.cancel()
+            # What went wrong with it is of no interest any more.
+            await asyncio.gather(self._staging, return_exceptions=True)
         for held in (self._publisher, self._commands):
             if held is not None:
                 with suppress(BrokerError):
@@ -137,6 +178,46 @@ class RelaySession:
                             found.add(name)
         return found
 
+    async def look_ahead(self, *, idle: bool) -> None:
+        """Begins to stage the price lists that come into force next, if they are others than those that are staged;
+        takes back what does not come any more. `idle`: nothing waits to be published, so nothing that is staged is due.
+        Raises what went wrong with it since the last look."""
+        assert self._publisher is not None
+        if self._staging is not None:
+            if not self._staging.done():
+                return
+            self._staging.result()
+        now = to_datetime(await self._business_now_us())
+        found = await outbox.coming(self.connection, now=now, until=now + AHEAD)
+        coming = None
+        if found:
+            coming = _Staged(found[0].at, frozenset((one.price_list_id, one.version_id) for one in found))
+        elif not idle:
+            # A former relay may have staged what is due now.
+            return
+        if coming == self._coming and (coming is None) == (not self._publisher.staged):
+            return
+        self._coming, self._staging = coming, None
+        if coming is None:
+            async with outbox.kept(self.connection):
+                await self._publisher.unstage()
+        else:
+            self._staging = asyncio.create_task(self._stage(coming), name="stage price lists")
+
+    async def _stage(self, coming: _Staged) -> Mapping[tuple[str, int], PriceListEdition]:
+        assert self._publisher is not None
+        lists, versions = [], []
+        async with borrowed(self._pool) as connection:
+            for price_list_id, version_id in sorted(coming.versions):
+                found = await outbox.price_list(connection, price_list_id, version_id, now=coming.at)
+                if found is not None:
+                    lists.append(found)
+                    versions.append((price_list_id, version_id))
+        editions = await self._publisher.stage_ahead(lists)
+        names = ", ".join(price_list_id for price_list_id, _ in versions)
+        log.info("price lists %s are staged; they come into force at %s", names, coming.at.isoformat())
+        return dict(zip(versions, editions, strict=True))
+
     async def publish_next(self) -> Sequence[Waiting]:
         """Publishes and marks what comes next; those rows, none if nothing waits. Raises Stuck."""
         now = to_datetime(await self._business_now_us())
@@ -144,6 +225,8 @@ class RelaySession:
         if not rows:
             return ()
         change = [row for row in rows if row.change_id == rows[0].change_id]
+        if (moment := rows[0].scheduled) is not None and all(row.scheduled == moment for row in change):
+            change = _of_one_moment(rows, moment)
         if all(row.kind in _MESSAGES for row in change):
             # Commands of many changes go together, as far as no reference record comes between.
             following = next((place for place, row in enumerate(rows) if row.kind not in _MESSAGES), len(rows))
@@ -152,21 +235,53 @@ class RelaySession:
         records = [row for row in change if row.kind not in _MESSAGES]
         if records:
             await self._publish_records(records, now)
+            if any(map(self._is_staged, records)):
+                self._coming = self._staging = None
         if messages:
             await self._send(messages)
         return change
+
+    def _is_staged(self, row: Waiting) -> bool:
+        return (
+            self._coming is not None
+            and row.kind == PRICE_LIST
+            and row.payload is not None
+            and (row.key, row.payload["version_id"]) in self._coming.versions
+        )
+
+    async def _staged_edition(self, row: Waiting, now: datetime) -> PriceListEdition | None:
+        """A list's edition, if it has been staged and is in force. One that had been overtaken by another one, which
+        was rolled back since, has none."""
+        if not self._is_staged(row) or self._staging is None:
+            return None
+        version_id = row.payload["version_id"]
+        there = await outbox.in_force(self.connection, row.key, version_id, at=now)
+        if there is None:
+            return None
+        # Its moment may have come while it is being staged.
+        async with outbox.kept(self.connection):
+            edition = (await self._staging).get((row.key, version_id))
+        assert edition is None or edition.price_list == there, "a published version never changes"
+        return edition
 
     async def _publish_records(self, rows: Sequence[Waiting], now: datetime) -> None:
         assert self._publisher is not None
         records: list[Publishable] = []
         gone: list[tuple[str, str]] = []
         lists = []
+        editions: list[PriceListEdition] = []
         overtaken: list[int] = []
         for row in rows:
             if row.payload is None:
                 gone.append((row.kind, row.key))
+            elif (edition := await self._staged_edition(row, now)) is not None:
+                editions.append(edition)
             elif row.kind == PRICE_LIST:
-                found = await outbox.price_list(self.connection, row.key, row.payload["version_id"], now=now)
+                version_id = row.payload["version_id"]
+                found = await outbox.price_list(self.connection, row.key, version_id, now=now)
+                if found is None and not self._publisher.has(PRICE_LIST, row.key):
+                    # A plan of the same change may name the list, so it comes as it was.
+                    found = await outbox.version(self.connection, version_id)
                 if found is None:
                     # It was rolled back, or another one has come into force: that one has a row of its own.
                     overtaken.append(row.seq)
@@ -175,11 +290,11 @@ class RelaySession:
             else:
                 records.append(self._record(row))
         self._at_us = max(from_datetime(max(row.at for row in rows)), self._at_us)
-        if lists:
+        if lists or editions:
             self._at_us = max(self._at_us, from_datetime(now))
         try:
             async with outbox.kept(self.connection):
-                report = await self._publisher.publish_change(records, gone=gone, lists=lists)
+                report = await self._publisher.publish_change(records, gone=gone, lists=lists, editions=editions)
         except Unpublishable as error:
             raise Stuck(f"outbox row {rows[0].seq} (change {rows[0].change_id}): {error}") from None
         await outbox.mark(self.connection, [row.seq for row in rows if row.seq not in overtaken], report.version)
@@ -240,6 +355,18 @@ class RelaySession:
         return event.topic, partition, Message(key, event.value, from_datetime(row.at))
 
 
+def _of_one_moment(rows: Sequence[Waiting], moment: datetime) -> list[Waiting]:
+    """Price lists that come into force together: workers have made their tables together. None behind a row that it may
+    need, such as its provider's."""
+    found = []
+    for row in rows:
+        if row.kind not in _NEEDED_BY_NO_LIST:
+            break
+        if row.scheduled == moment:
+            found.append(row)
+    return found
+
+
 class _CommandId(msgspec.Struct):
     command_id: str
 
@@ -249,4 +376,4 @@ class _Event(msgspec.Struct):
     value: bytes
     key: str | None
     partition: int = 0
-    """Where an event without a key came from."""
+    """Of an event without a key."""

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 from connectors.broker import Message, TopicPartition
+from connectors.console import with_console
 from connectors.files.event_lines import EventFile, Placer, chunks
 from connectors.http import Services, create_app
 from connectors.http.metrics import http_registry
@@ -213,7 +214,9 @@ async def running(
                 by_clock=False,
             )
         )
-        address = await stack.enter_async_context(serving(create_app(services), http))
+        address = await stack.enter_async_context(
+            serving(with_console(create_app(services), http=http, time_zone=engine.business_time_zone), http)
+        )
         yield System(broker, app, clock, reader, worker, projector, address)
 
 

@@ -10,7 +10,7 @@ set -eu
 folder=${1:-$(dirname "$0")/secrets}
 mkdir -p "$folder"
 chmod 700 "$folder"
-for name in postgres owner relay projector console grafana; do
+for name in postgres owner relay projector console nightly grafana; do
     file=$folder/$name
     if [ ! -s "$file" ]; then
         password=$(head -c 24 /dev/urandom | base64 | tr '+/' '-_')

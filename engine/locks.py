@@ -125,6 +125,18 @@ class LockTable:
             return tuple(sorted(covering, key=order))
         return covering
 
+    def longer(self, digits: str, account_id: str | None) -> tuple[LockFound, ...]:
+        """Locks on digits that begin with these and go on, for the account (None: the global ones); the shortest first.
+
+        Looks at every lock there is: for people's questions, no part of a call's way.
+        """
+        found = [
+            lock
+            for owner, lock in self._by_id.values()
+            if owner in (None, account_id) and len(lock.digits) > len(digits) and lock.digits.startswith(digits)
+        ]
+        return tuple(sorted(found, key=lambda lock: (len(lock.digits), lock.digits, lock.lock_id)))
+
     def _scope(self, account_id: str | None) -> _Locks:
         if account_id is None:
             return self._global

@@ -188,6 +188,17 @@ SAMPLES: dict[str, Sample] = {
     ),
     "resubmit_event": Sample("billing", "/api/rejected/{n}-1/resubmit", WHY, {"force": True, **WHY}),
     "set_event_aside": Sample("billing", "/api/rejected/{n}-1/set-aside", WHY, {"reason": "another one"}),
+    "make_rerating": Sample(
+        "billing",
+        "/api/reratings",
+        {"since": "2020-01-01T00:00:00Z", "until": "2020-02-01T00:00:00Z", **WHY},
+        {"since": "2020-01-01T00:00:00Z", "until": "2020-03-01T00:00:00Z", **WHY},
+    ),
+    "preview_rerating": Sample("billing", "/api/reratings/{rerating_draft}/preview", WHY, {"reason": "another one"}),
+    "approve_rerating": Sample("manager", "/api/reratings/{rerating_previewed}/approve", WHY, {"reason": "another"}),
+    "post_rerating": Sample("billing", "/api/reratings/{rerating_approved}/post", WHY, {"reason": "another one"}),
+    "cancel_rerating": Sample("billing", "/api/reratings/{rerating_draft}/cancel", WHY, {"reason": "another one"}),
+    "roll_back_rerating": Sample("manager", "/api/reratings/{rerating_posted}/roll-back", WHY, {"reason": "another"}),
     "set_business_clock": Sample(
         "administrator", "/api/clock", {"at": "2026-11-24T12:00:00Z", **WHY}, {"at": "2026-11-25T12:00:00Z", **WHY}
     ),
@@ -220,7 +231,7 @@ async def prepare(api: Api, n: int) -> dict[str, str]:
     await reject_events(api, n)
     numbers = await number_requests(api, n)
     key = await api.key(known, frozenset({"locks.see"}))
-    return {"{key}": key.split("_")[1], **numbers}
+    return {"{key}": key.split("_")[1], **numbers, **await prepare_reratings(api)}
 
 
 async def number_requests(api: Api, n: int) -> dict[str, str]:
@@ -303,6 +314,35 @@ async def reject_events(api: Api, n: int) -> None:
                 cdr["account_id"],
                 json.encode(cdr),
             )
+
+
+async def prepare_reratings(api: Api) -> dict[str, str]:
+    """A re-rating of somebody's in each state that something can be done from."""
+    total = {f"{age}_{side}_micros": 1_000_000 for age in ("old", "new") for side in ("retail", "wholesale")}
+    summary = {
+        "tables_version": 1,
+        "cdrs": 1,
+        "differing": 1,
+        "accounts": 1,
+        "total": total,
+        "lists": [],
+        "problems": [],
+    }
+    found, at = {}, datetime(2020, 1, 3, tzinfo=UTC)
+    for rerating in ("draft", "previewed", "approved", "posted"):
+        number = await api.database.pool.fetchval(
+            "INSERT INTO books.reratings (since, until, plans, reason, created_at, created_by, state, previewed_at,"
+            " previewed_by, approved_at, approved_by, fingerprint, summary)"
+            " VALUES ('2020-01-01', '2020-01-02', 'then', 'a test', $1, 'test', $2, $1, 'test', $3, $4, sha256(''), $5)"
+            " RETURNING rerating_id",
+            at,
+            rerating,
+            at if rerating in ("approved", "posted") else None,
+            "another" if rerating in ("approved", "posted") else None,
+            summary,
+        )
+        found[f"{{rerating_{rerating}}}"] = str(number)
+    return found
 
 
 async def publish_list(api: Api, price_list_id: str, kind: str, provider_id: str | None = None) -> None:

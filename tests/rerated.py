@@ -16,7 +16,7 @@ from postgres import TestedDatabase
 from projected import BALANCES, BUSY, EVENTS, RATED, ZONE, Json, Said
 
 from backoffice import rerating as rules
-from backoffice.access import Asker, Role, asker
+from backoffice.access import Asker, asker
 from backoffice.rerating import Rerating, ReratingSent
 from connectors.audit import audit
 from connectors.broker import Record
@@ -86,11 +86,13 @@ class Past:
     async def make(self, who: Asker = MAKER, **terms: Any) -> Rerating:
         sent = ReratingSent(**{"since": SINCE, "until": UNTIL, "reason": "wrong prices", **terms})
         now = await self.now()
-        return await self.changing(who, lambda runs, tx: rules.make(runs, tx, who, sent, now))
+        made: Rerating = await self.changing(who, lambda runs, tx: rules.make(runs, tx, who, sent, now))
+        return made
 
     async def ordered(self, what: Any, run: Rerating, who: Asker, *more: Any) -> Rerating:
         now = await self.now()
-        return await self.changing(who, lambda runs, tx: what(runs, tx, who, run.rerating_id, *more, now))
+        found: Rerating = await self.changing(who, lambda runs, tx: what(runs, tx, who, run.rerating_id, *more, now))
+        return found
 
     async def run(self, rerating_id: int) -> Rerating:
         async with self.db.pool.acquire() as connection:
@@ -212,17 +214,14 @@ def replace_prices(folder: ReferenceFolder, factors: Mapping[str, int]) -> Refer
 
 
 def charged(charge: Json | None, factor: int = 1) -> int:
-    """What a charge would be at prices that many times as high: its exact sum, rounded by its own rule. An arithmetic of
-    the test's own."""
+    """What a charge would be at prices that many times as high: its exact sum, rounded by its own rule. By the tests' own
+    arithmetic."""
     if charge is None:
         return 0
     exact = Fraction(charge["exact"]) * factor * 10 ** charge["decimals"]
     whole, rest = divmod(exact.numerator, exact.denominator)
-    if charge["rounding"] == "up" and rest:
-        whole += 1
-    elif charge["rounding"] == "half_up" and 2 * rest >= exact.denominator:
-        whole += 1
-    return int(whole * 10 ** (6 - charge["decimals"]))
+    more = {"up": rest > 0, "half_up": 2 * rest >= exact.denominator, "down": False}[charge["rounding"]]
+    return int((whole + more) * 10 ** (6 - charge["decimals"]))
 
 
 def expected(rated: list[Json], factors: Mapping[str, int]) -> dict[str, tuple[int, int, int, int]]:
@@ -237,7 +236,3 @@ def expected(rated: list[Json], factors: Mapping[str, int]) -> dict[str, tuple[i
         if amounts[0] != amounts[1] or amounts[2] != amounts[3]:
             found[one["cdr_id"]] = (amounts[0], amounts[1], amounts[2], amounts[3])
     return found
-
-
-def as_role(name: str, role: Role) -> Asker:
-    return asker(name, role)

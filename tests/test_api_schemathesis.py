@@ -98,6 +98,7 @@ KNOWN = {
         "place": "1",
         "price_list_id": "R",
         "provider_id": "known1",
+        "rejected_id": "1-1",
         "service": "connected",
         "tag": "known1",
         "tariff_plan_id": "known1",

@@ -3,6 +3,9 @@
 import asyncio
 import time
 
+import pytest
+
+from benchmarks import cdr_search, client_search
 from benchmarks.pipeline import report, suite
 from benchmarks.pipeline.sampling import Sampler
 from benchmarks.pipeline.sizes import SMALL
@@ -95,3 +98,19 @@ def test_the_tables_have_a_cell_for_each_number():
     assert "The p99 at 500/s is 3.0 medians and 1.5 p99s of an empty transaction." in text
     assert "| 10 000 | 100 | 0.50 | 0.60 | 400 | 10 | 12 | 15 |" in text
     assert "It did not run: it does not start" in text
+
+
+def test_searches_are_measured_with_their_plans(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(cdr_search.ROWS, "20000")
+    monkeypatch.setenv(client_search.ROWS, "2000")
+    for found, rows, plain in ((cdr_search.run(), 20_000, "by_service, year"), (client_search.run(), 2_000, "account")):
+        assert found["rows"] == rows
+        assert found["searches"].keys() == found["plans"].keys()
+        for name, search in found["searches"].items():
+            assert 0 < search["p50_ms"] <= search["p99_ms"] <= search["longest_ms"], name
+            assert any("actual rows" in line for line in found["plans"][name])
+        assert found["searches"][plain]["rows"] >= 1
+    assert found["searches"]["all of them"]["rows"] == client_search.PAGE
+    monkeypatch.setenv(cdr_search.ROWS, "many")
+    with pytest.raises(ValueError, match="write a number of rows"):
+        cdr_search.run()

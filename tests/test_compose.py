@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from copy import deepcopy
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, get_type_hints
 from urllib.error import URLError
@@ -29,6 +29,7 @@ from urllib.request import urlopen
 import asyncpg
 import pytest
 from jsonschema import Draft202012Validator
+from prometheus_client import CollectorRegistry
 from prometheus_tools import tool
 from ruamel.yaml import YAML
 from test_projector_metrics import Watched as WatchedProjector
@@ -40,6 +41,7 @@ from connectors.cli.commands import app
 from connectors.files.reference_folder import read_reference_folder
 from connectors.health import Health, HealthServer
 from connectors.metrics import EngineMetrics, registry
+from connectors.nightly.watch import NightMetrics
 from connectors.postgres import migrate
 from connectors.postgres.database import (
     APP,
@@ -52,6 +54,7 @@ from connectors.postgres.database import (
 )
 from connectors.postgres.facts_store import Position
 from connectors.postgres.load import load_folder
+from connectors.postgres.nightly import Latest
 from connectors.postgres.outbox import Waiting
 from connectors.postgres.server import EmbeddedServer
 from connectors.projector import Batch
@@ -172,7 +175,7 @@ def test_who_waits_for_whom_can_come_to_an_end() -> None:
     assert waiting == {}, "these wait for each other, or for a service that does not exist"
     assert order.index("kafka") < order.index("topics") < order.index("relay") < order.index("engine")
     assert order.index("postgres") < order.index("migrate") < order.index("load") < order.index("relay")
-    assert order.index("migrate") < min(order.index("projector"), order.index("console"))
+    assert order.index("migrate") < min(map(order.index, ("projector", "console", "nightly")))
 
 
 @pytest.mark.parametrize("name", ["engine", "relay", "projector"])
@@ -273,7 +276,7 @@ def host_of(address: str) -> str:
 
 SECRETS: Json = COMPOSE["secrets"]
 LOGINS = DEPLOY / "postgres" / "logins.sh"
-ROLE_OF = {"relay": RELAY, "projector": PROJECTOR, "console": APP}
+ROLE_OF = {"relay": RELAY, "projector": PROJECTOR, "console": APP, "nightly": APP}
 
 
 def test_no_password_stands_in_the_file() -> None:
@@ -512,7 +515,15 @@ def metric_names() -> set[str]:
 
 
 def all_shown() -> tuple[Any, ...]:
-    return shown(), relay_shown(), projector_shown()
+    return shown(), relay_shown(), projector_shown(), nightly_shown()
+
+
+def nightly_shown() -> Any:
+    metrics = NightMetrics(("audit",), "Europe/Moscow")
+    metrics.latest = {"audit": Latest(date(2026, 11, 30), "failed", date(2026, 11, 29))}
+    made = CollectorRegistry()
+    made.register(metrics)
+    return made
 
 
 def relay_shown() -> Any:
@@ -553,7 +564,7 @@ def label_values() -> dict[str, set[str]]:
     return found
 
 
-JOBS = {"tollgate-engine": "engine", "tollgate-relay": "relay", "tollgate-projector": "projector"}
+JOBS = {f"tollgate-{service}": service for service in ("engine", "relay", "projector", "nightly")}
 """Which service is scraped as which job."""
 
 
@@ -594,7 +605,7 @@ def test_prometheus_finds_the_processes_that_compose_runs(job: str, service: str
     (found,) = jobs["dns_sd_configs"]
 
     assert found["names"] == [service]
-    assert SERVICES[service]["command"] == [service]
+    assert SERVICES[service]["command"][0] == service
     assert found["port"] == MetricsSettings().port
     assert instructions("EXPOSE") == [str(found["port"])] == SERVICES[service]["expose"]
 

@@ -60,7 +60,7 @@ def test_an_order_is_worked_off_and_its_runs_tell_what_they_did(database: Tested
             metrics = (await api.ask("GET", "/metrics", role="administrator")).text
         assert (order["state"], order["outcome"]) == ("done", f"{len(JOBS)} done")
         assert order["ended_at"] is not None
-        assert 'tollgate_nightly_failed{job="audit"} 0.0' in metrics
+        assert 'tollgate_nightly_failed{name="audit"} 0.0' in metrics
 
         after = await api.ok("GET", "/api/nightly/jobs", role="manager")
         assert {(one["state"], one["last_done"]) for one in after["items"]} == {("done", "2026-11-29")}
@@ -137,7 +137,7 @@ def test_only_those_who_run_jobs_order_a_night_and_support_sees_none(database: T
         ({"day": "2026-12-01"}, "/day", "2026-12-01 has not begun: it is 2026-11-30 by the business clock"),
         ({"day": "1999-01-01"}, "/day", "1999-01-01 lies before 2000"),
         ({"day": "2026-02-30"}, "/day", "'2026-02-30' is no day; write it as 2026-11-24"),
-        ({"jobs": ["audit", "x"]}, "/jobs", "there is no job 'x'; there are locks, "),
+        ({"jobs": ["audit", "x"]}, "/jobs", f"there is no job 'x'; there are {JOBS[0].name}, "),
     ],
 )
 def test_a_night_that_can_not_be_is_refused(

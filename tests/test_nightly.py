@@ -477,6 +477,20 @@ def test_a_job_that_fails_by_its_own_verdict_begins_anew(diary: TestedDatabase) 
     diary.run(story, role=APP)
 
 
+def test_an_error_whose_words_the_database_does_not_take_is_kept_all_the_same(diary: TestedDatabase) -> None:
+    async def story(db: Database) -> None:
+        async def fails(work: Work, night: Night, place: Any) -> Step:
+            raise ValueError("before\0after")
+
+        d = Diary(steps=1)
+        bad, good = await (await nights(db, Job("bad", "fails", fails), d.job("good"))).run(by="test")
+
+        assert (bad.state, bad.error, good.state) == ("failed", "ValueError: before\ufffdafter", "done")
+        assert await db.pool.fetchval("SELECT error FROM office.nightly_runs WHERE job = 'bad'") == bad.error
+
+    diary.run(story, role=APP)
+
+
 def test_a_step_is_told_which_night_was_done_before(diary: TestedDatabase) -> None:
     async def story(db: Database) -> None:
         told: list[tuple[date, date | None]] = []
@@ -694,15 +708,16 @@ def test_metrics_tell_the_last_night_that_is_done_and_what_has_failed(diary: Tes
 
         began = datetime(2026, 11, 29, 21, tzinfo=UTC).timestamp()
         for line in (
-            'tollgate_nightly_failed{job="a"} 0.0',
-            'tollgate_nightly_failed{job="b"} 1.0',
-            'tollgate_nightly_failed{job="never"} 0.0',
+            'tollgate_nightly_failed{name="a"} 0.0',
+            'tollgate_nightly_failed{name="b"} 1.0',
+            'tollgate_nightly_failed{name="never"} 0.0',
         ):
             assert line in shown, shown
-        assert 'last_done_timestamp_seconds{job="never"}' not in shown
-        assert registry.get_sample_value("tollgate_nightly_last_done_timestamp_seconds", {"job": "a"}) == began
+        assert 'last_done_timestamp_seconds{name="never"}' not in shown
+        assert registry.get_sample_value("tollgate_nightly_last_done_timestamp_seconds", {"name": "a"}) == began
         assert (
-            registry.get_sample_value("tollgate_nightly_last_done_timestamp_seconds", {"job": "b"}) == began - 24 * 3600
+            registry.get_sample_value("tollgate_nightly_last_done_timestamp_seconds", {"name": "b"})
+            == began - 24 * 3600
         )
 
     diary.run(story, role=APP)

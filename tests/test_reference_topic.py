@@ -23,6 +23,7 @@ from connectors.reference.chunks import ChunkStore, chunks, packed
 from connectors.reference.keys import Key, key_bytes, read_key
 from connectors.reference.publisher import Counts, ReferencePublisher, Unpublishable
 from connectors.reference.reader import InForce, NoReference, ReferenceReader, inline
+from connectors.reference.records import decoded_staged
 from engine.prices import Context
 from schemas import topics
 from schemas.codec import encode
@@ -501,6 +502,81 @@ async def test_a_large_list_is_staged_before_it_comes_into_force() -> None:
         assert told[-1].beforehand
         assert told[-1].prices == len(PREFIXES)
         assert not any(record.key == b"staged" and record.value for record in compacted(cluster))
+
+
+@run
+async def test_what_is_staged_for_later_outlives_other_changes_and_other_publishers() -> None:
+    """A lock, and a large list that has to stage itself meanwhile; then the publisher dies, and another one goes on."""
+    cluster, of, told = broker(), records(), []
+    of.price_lists["R2"] = price_list("R2")
+    of.rows["R2"] = rows_of(PREFIXES, "R2")
+    source = await publisher(cluster)
+    await source.publish_folder(folder(of))
+    async with following(cluster, told=told) as reader:
+        (ahead,) = await source.stage_ahead([(price_list(), rows_of(PREFIXES, price=99))])
+        await source.put(lock())
+        report = await source.put_price_list(price_list("R2"), rows_of(PREFIXES, "R2", price=88), lead_seconds=0.01)
+        await reader.reached(report.version, DEADLINE_SECONDS)
+        assert staged_lists(cluster) == ["R1"]
+        assert price_of(reader, PREFIXES[7]) == 60
+
+        other = await publisher(cluster)
+        await other.lift_lock("L/1")
+        assert staged_lists(cluster) == ["R1"]
+        sent = len(cluster.committed(TOPIC, 0))
+        report = await other.publish_change([], editions=[ahead])
+        assert (report.chunks_sent, report.prices) == (0, len(PREFIXES))
+        await reader.reached(report.version, DEADLINE_SECONDS)
+        assert price_of(reader, PREFIXES[7]) == 99
+        assert [change.beforehand for change in told] == [False, True, False, True]
+        # The edition, the end of what was staged, the version; and the chunks of what was there before.
+        assert [record.key for record in cluster.committed(TOPIC, 0)[sent:] if record.value is not None] == [
+            key_bytes("price_list", "R1", report.version),
+            b"version",
+        ]
+        assert staged_lists(cluster) == []
+
+
+@run
+async def test_what_is_staged_and_will_not_come_is_taken_off_with_its_chunks() -> None:
+    cluster, of = broker(), records()
+    source = await publisher(cluster)
+    await source.publish_folder(folder(of))
+    before = {record.key for record in compacted(cluster) if record.value is not None}
+    await source.stage_ahead([(price_list(), rows_of(PREFIXES, price=99))])
+    await source.stage_ahead([(price_list(), rows_of(PREFIXES, price=77))])
+    assert {record.key for record in compacted(cluster) if record.value is not None} > before
+    await source.unstage()
+    await source.unstage()
+    assert {record.key for record in compacted(cluster) if record.value is not None} == before
+
+    report = await source.publish_folder(folder(of))
+    assert not report.published
+
+
+@run
+async def test_what_is_staged_anew_before_the_end_of_another_change_is_made_beforehand() -> None:
+    """Whatever comes in one batch: the end of what was staged, the change that it was for, and what is staged next."""
+    cluster, of, told = broker(), records(), []
+    source = await publisher(cluster)
+    await source.publish_folder(folder(of))
+    async with following(cluster, told=told) as reader:
+        await source.stage_ahead([(price_list(), rows_of(PREFIXES, price=99))])
+        await source.unstage()
+        (ahead,) = await source.stage_ahead([(price_list(), rows_of(PREFIXES, price=77))])
+        await source.put(lock())
+        report = await source.publish_change([], editions=[ahead])
+        await reader.reached(report.version, DEADLINE_SECONDS)
+        assert price_of(reader, PREFIXES[7]) == 77
+        assert told[-1].beforehand
+
+
+def staged_lists(cluster: MemoryBroker) -> list[str]:
+    """What the topic says will come."""
+    values = [record.value for record in cluster.committed(TOPIC, 0) if record.key == b"staged"]
+    if not values or values[-1] is None:
+        return []
+    return [edition.price_list.price_list_id for edition in decoded_staged(values[-1]).editions]
 
 
 def compacted(cluster: MemoryBroker) -> list[Any]:

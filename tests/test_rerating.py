@@ -1,5 +1,5 @@
-"""Re-rating of a period: calls of the past by other prices, looked at, approved, posted as corrections, taken back; never
-double, whoever dies on the way, and the books agree with the engine at every stage."""
+"""Re-rating of a period: calls of the past by other prices, looked at, approved, posted as corrections, taken back;
+never double, whoever dies on the way, and the books agree with the engine at every stage."""
 
 import asyncio
 import dataclasses
@@ -89,34 +89,39 @@ def test_a_preview_is_what_an_arithmetic_of_its_own_says(database: TestedDatabas
     told(database, story)
 
 
-@pytest.mark.parametrize(
-    "terms",
-    [
-        {"account_id": "100201"},
-        {"prefix": "7"},
-        {"price_list_id": "W-SEV"},
-        {"price_list_id": "R-SMALL"},
-        {"since": "2026-11-24T18:10:00.000Z", "until": "2026-11-24T18:20:00.000Z"},
-    ],
-)
-def test_conditions_choose_the_calls(database: TestedDatabase, terms: dict[str, str]) -> None:
+CONDITIONS: list[dict[str, str]] = [
+    {"account_id": "100201"},
+    {"prefix": "7"},
+    {"price_list_id": "W-SEV"},
+    {"price_list_id": "R-SMALL"},
+    {"since": "2026-11-24T09:05:00.000Z", "until": "2026-11-24T09:15:00.000Z"},
+    {"account_id": "100201", "prefix": "7", "price_list_id": "R-LARGE"},
+]
+
+
+def test_conditions_choose_the_calls(database: TestedDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    # More slices than one.
+    monkeypatch.setattr(work, "CDRS_AT_ONCE", 30)
+
     async def story(there: Past) -> None:
         await there.change_prices(FACTORS)
-        run = await there.previewed(**terms)
-
-        def meant(one: Any) -> bool:
-            lists = {one[side]["price_list_id"] for side in ("retail", "wholesale") if one[side] is not None}
-            return (
-                terms.get("account_id") in (None, one["account_id"])
-                and one["called"].startswith(terms.get("prefix", ""))
-                and terms.get("price_list_id") in {None, *lists}
-                and terms.get("since", SINCE) <= one["ended_at"] < terms.get("until", UNTIL)
-            )
-
-        chosen = expected([one for one in there.rated() if meant(one)], FACTORS)
-        assert {row["cdr_id"] for row in await there.items(run)} == chosen.keys()
+        for terms in CONDITIONS:
+            run = await there.previewed(**terms)
+            chosen = expected([one for one in there.rated() if _meant(one, terms)], FACTORS)
+            assert {row["cdr_id"] for row in await there.items(run)} == chosen.keys(), terms
+            assert 0 < len(chosen) < len(expected(there.rated(), FACTORS)), terms
 
     told(database, story)
+
+
+def _meant(one: Any, terms: dict[str, str]) -> bool:
+    lists = {one[side]["price_list_id"] for side in ("retail", "wholesale") if one[side] is not None}
+    return (
+        terms.get("account_id") in (None, one["account_id"])
+        and one["called"].startswith(terms.get("prefix", ""))
+        and terms.get("price_list_id") in {None, *lists}
+        and terms.get("since", SINCE) <= one["ended_at"] < terms.get("until", UNTIL)
+    )
 
 
 def test_what_is_posted_moves_the_balances_and_the_books_by_the_difference(database: TestedDatabase) -> None:
@@ -452,7 +457,7 @@ def test_prices_of_a_published_version_and_plans_of_then(database: TestedDatabas
         assert (run.summary.differing, run.summary.problems) == (0, ())
         assert run.summary.tables_version == versions[0]
 
-        # An account that has another plan since is rated by the one that it had, unless that of the tables is asked for.
+        # An account that has another plan since is rated by the one that it had, unless the tables' is asked for.
         accounts = dict(there.folder.accounts)
         moved = next(
             one["account_id"]
@@ -543,9 +548,8 @@ def test_the_audit_finds_a_micro_in_a_correction(database: TestedDatabase) -> No
 
         item = "(SELECT min(place) FROM books.rerating_items)"
         named = f"re-rating: re-rating {run.rerating_id}"
-        assert await meddled(
-            f"UPDATE books.rerating_items SET new_retail_micros = coalesce(new_retail_micros, 0) + 1 WHERE place = {item}"
-        ) == {named}
+        dearer = "UPDATE books.rerating_items SET new_retail_micros = coalesce(new_retail_micros, 0) + 1"
+        assert await meddled(f"{dearer} WHERE place = {item}") == {named}
         posting = "(SELECT min(posting_id) FROM books.rerating_postings)"
         found = await meddled(
             f"UPDATE books.rerating_postings SET amount_micros = amount_micros + 1 WHERE posting_id = {posting}"

@@ -230,7 +230,7 @@ def test_config_prints_all_tables() -> None:
     found = tollgate("config", "--json").json()
     shown = tollgate("config").out
 
-    assert list(found) == ["engine", "kafka", "database", "http", "metrics"]
+    assert list(found) == ["engine", "kafka", "database", "http", "metrics", "nightly", "numbers"]
     assert found["kafka"]["password"] == HIDDEN
     assert found["kafka"]["bootstrap_servers"] == ["localhost:9092"]
     assert all(f"[{table}]" in shown for table in found)

@@ -13,6 +13,7 @@ import msgspec
 
 from connectors.broker import Broker, BrokerError
 from connectors.cli.app import Refused, app, settings
+from connectors.console import with_console
 from connectors.http import Services, create_app
 from connectors.http.metrics import http_registry
 from connectors.http.serve import serving
@@ -104,7 +105,9 @@ async def _console(engine: EngineSettings, kafka: KafkaSettings, at: DatabaseSet
         loop = asyncio.get_running_loop()
         for wanted in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(wanted, stopping.set)
-        async with serving(create_app(services), http) as address:
+        async with serving(
+            with_console(create_app(services), http=http, time_zone=engine.business_time_zone), http
+        ) as address:
             log.info("serving at %s", address)
             await stopping.wait()
             log.info("stopping")

@@ -5,12 +5,14 @@ Exit codes: 0 done, 1 a check found something, 2 bad use or bad input (the reaso
 
 import importlib.metadata
 import json
+import os
 import sys
 import zoneinfo
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cyclopts
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -70,13 +72,37 @@ def print_json(value: object) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table for people."""
+    """A table for people. Nothing in it is cut: an id that is copied must be whole."""
+    cells = [tuple(row) for row in rows]
+    whole = _kept_whole(columns, cells)
     table = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
+    for place, column in enumerate(columns):
+        table.add_column(column, no_wrap=place in whole, overflow="fold")
+    for row in cells:
         table.add_row(*row)
-    out.print(table, markup=False)
+    if out.is_terminal or os.environ.get("COLUMNS"):
+        out.print(table, markup=False)
+        return
+    # A pipe or a file has no width: rows stay lines.
+    width = out.measure(table, options=out.options.update(width=_WIDEST, max_width=_WIDEST)).maximum
+    Console(file=out.file, width=width, emoji=False).print(table, markup=False)
+
+
+_WIDEST = 10_000
+_NARROWEST = 8
+"""What is left at least for a column of words beside those that are kept whole."""
+_BORDERS = 3
+
+
+def _kept_whole(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> frozenset[int]:
+    """The columns of ids, days and numbers, which are not to be parted, if the terminal is wide enough for them."""
+    widths = {
+        place: max(cell_len(text) for text in (name, *(row[place] for row in rows)))
+        for place, name in enumerate(columns)
+        if not any(" " in row[place].strip() or "\n" in row[place] for row in rows)
+    }
+    needed = sum(widths.values()) + _NARROWEST * (len(columns) - len(widths)) + _BORDERS * len(columns) + 1
+    return frozenset(widths) if needed <= out.width else frozenset()
 
 
 def print_pairs(title: str, rows: Iterable[tuple[str, str]]) -> None:

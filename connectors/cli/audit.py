@@ -4,7 +4,6 @@ import asyncio
 from datetime import date
 from typing import Annotated, Any
 
-import asyncpg
 import cyclopts
 
 from backoffice.audit import Finding
@@ -14,7 +13,7 @@ from connectors.broker import BrokerError, Unavailable, UnknownTopic
 from connectors.cli.app import Refused, app, err, out, print_json, print_table, settings
 from connectors.kafka.door import open_broker
 from connectors.kafka.errors import Unusable, explain
-from connectors.postgres.database import READONLY, DatabaseTrouble, explained, open_database
+from connectors.postgres.database import DRIVER_TROUBLES, READONLY, DatabaseTrouble, explained, open_database
 from connectors.settings import DatabaseSettings, KafkaSettings, database_settings, kafka_settings
 from engine.settings import EngineSettings
 from schemas.money import to_text
@@ -52,7 +51,7 @@ def audit(
         raise Refused(f"{explain(error, kafka)}; --database-only audits what the database says by itself") from None
     except BrokerError as error:
         raise Refused(explain(error, kafka)) from None
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except DRIVER_TROUBLES as error:
         raise Refused(str(explained(error, database, role=READONLY))) from None
     if json:
         print_json(as_dict(report))

@@ -10,11 +10,14 @@ import cyclopts
 import msgspec
 
 from backoffice.lock_check import Unknown, check_lock
-from backoffice.tariff_check import DEFAULT_INCOMING, PriceSeen, check_tariff
-from connectors.cli.app import Refused, app, load_reference, out, print_json, print_table, settings
+from backoffice.locks import number_or_direction
+from backoffice.tariff_check import DEFAULT_INCOMING, INCOMING_SERVICES, PriceSeen, check_tariff
+from connectors.cli.app import Refused, app, load_reference, out, print_json, print_table, read_folder, settings
 from connectors.cli.locks import check_in_database
 from connectors.cli.prices import tariff_in_database
 from connectors.convert.common import NumberRule
+from connectors.files.reference_folder import ReferenceFolder
+from connectors.settings import numbers_settings
 from engine.ncv import sellable, sign
 from schemas.decisions import LockFound
 from schemas.facts import NumberNcv
@@ -30,8 +33,11 @@ Entered = Annotated[str, cyclopts.Parameter(help="As people write it: +381 11 41
 
 
 def _entered(text: str) -> str:
-    """A number typed by a person, in E.164 digits (D31)."""
-    return NumberRule().e164(text)
+    """A number or a direction typed by a person, in E.164 digits (D31). Raises Refused."""
+    try:
+        return number_or_direction(text, NumberRule().e164)
+    except ValueError as error:
+        raise Refused(str(error)) from None
 
 
 @checks.command
@@ -44,11 +50,13 @@ def lock(
     ] = None,
     at: Annotated[
         str | None,
-        cyclopts.Parameter(help="What covered the number at a past moment; now if left out. Of the database."),
+        cyclopts.Parameter(
+            help="What covered it at a past moment, or at the end of a day; now if left out. Of the database."
+        ),
     ] = None,
     json: AsJson = False,
 ) -> int:
-    """Which locks cover a number for an account (§2.2); exit code 1 if any does."""
+    """Which locks cover a number or direction for an account (§2.2); exit code 1 if any covers it, or a part of it."""
     if reference is None:
         return check_in_database(number, account, at, json=json)
     if at is not None:
@@ -70,7 +78,7 @@ def lock(
                 [_lock_row(one, deciding=one == found.deciding) for one in found.locks],
             )
         out.print(found.verdict, markup=False, highlight=False)
-    return 1 if found.locks else 0
+    return 1 if found.locks or found.longer else 0
 
 
 def _lock_row(lock: LockFound, *, deciding: bool) -> tuple[str, ...]:
@@ -121,9 +129,10 @@ def tariff(
                 at_us=at_us,
             )
         else:
+            folder = read_folder(reference, engine)
             found = check_tariff(
                 engine,
-                load_reference(reference, engine),
+                folder.tables(),
                 digits=_entered(number),
                 account_id=account,
                 at_us=from_datetime(datetime.now(UTC)) if at_us is None else at_us,
@@ -131,6 +140,10 @@ def tariff(
                 service=service,
                 incoming_service=incoming_service or None,
                 place=place,
+                places=_places(folder),
+                incoming_services={row.incoming_service for row in folder.prices if row.incoming_service}.union(
+                    INCOMING_SERVICES
+                ),
             )
     except Unknown as unknown:
         raise Refused(str(unknown)) from None
@@ -164,8 +177,20 @@ def tariff(
                 for one in found.providers
             ],
         )
-        out.print(found.verdict, markup=False, highlight=False)
+        if found.filled_in:
+            taken = {"tariff_plan_id": f"plan {found.tariff_plan_id}", "place": f"place {found.place or 'any'}"}
+            words = " and ".join([taken[one] for one in found.filled_in])
+            out.print(
+                f"not given, so the account's own was taken: {words}", markup=False, highlight=False, soft_wrap=True
+            )
+        out.print(found.verdict, markup=False, highlight=False, soft_wrap=True)
     return 1 if found.reasons else 0
+
+
+def _places(folder: ReferenceFolder) -> set[str]:
+    """Places of service that anything in the folder names."""
+    named = (folder.providers.values(), folder.accounts.values(), folder.numbers.values(), folder.prices)
+    return {one.place for records in named for one in records if one.place is not None}
 
 
 def _price(price: PriceSeen | None) -> str:
@@ -204,6 +229,7 @@ def number(
         today=today,
         collected_days={counter.day for counter in counters},
         days_with_calls={counter.day for counter in counters if counter.number == digits and counter.calls},
+        rest_days=numbers_settings().rest_days,
     )
     may = record.status != "in_use" and sellable(record, found)
     answer = {"number": digits, "status": record.status, "criterion": record.saleable, "sign": found, "sellable": may}

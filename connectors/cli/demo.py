@@ -3,14 +3,16 @@
 import asyncio
 import fcntl
 import logging
+import secrets
 import shutil
 import signal
 import socket
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
 from time import perf_counter
 from typing import Annotated, NamedTuple
 
@@ -18,9 +20,10 @@ import cyclopts
 import msgspec
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from backoffice import users
+from backoffice import office, users
 from backoffice.access import ROLE_PERMISSIONS, Role
 from backoffice.lock_check import check_lock
+from backoffice.office import ServiceSent
 from backoffice.users import NewKeyAsked, NewUser
 from connectors import tokens
 from connectors.audit import audit
@@ -29,14 +32,18 @@ from connectors.cli.app import Refused, app, err, load_reference, out, print_pai
 from connectors.convert import BadRow, ConvertSettings, convert
 from connectors.files.event_lines import EventFile
 from connectors.files.reference_folder import ReferenceFolder
+from connectors.http.passwords import Passwords
 from connectors.partition_task import Batch
 from connectors.postgres.access import AccessRecord
 from connectors.postgres.change import change
 from connectors.postgres.clock import ClockState, real_now_us, set_clock
 from connectors.postgres.database import DRIVER_TROUBLES, Database, DatabaseTrouble, explained, open_database
 from connectors.postgres.load import load_folder
+from connectors.postgres.office import OfficeRecord
 from connectors.postgres.server import EmbeddedServer
 from connectors.replay import LATEST, STREAMS, OutputFolder
+from connectors.sample import people
+from connectors.sample.people import STAFF, Colleague
 from connectors.settings import DatabaseSettings, HttpSettings, http_settings
 from connectors.summary import Summary
 from connectors.system import PARTITIONS, System, running
@@ -57,11 +64,8 @@ _CONTEXTS = {
 }
 _START = "2026-11-24T09:00:00.000Z"
 _LOADED_BEFORE = timedelta(hours=1)
-_STAFF: tuple[tuple[str, Role, str], ...] = (
-    ("anna", "manager", "Анна Смирнова"),
-    ("ivan", "support", "Иван Петров"),
-    ("admin", "administrator", "Администратор"),
-)
+_NAMED_CLIENTS = 300
+"""So many clients get a name and all; it takes a second. The others are known by their ids."""
 _AUTHOR = "demo"
 _TOLLGATE = ".venv/bin/tollgate"
 
@@ -72,6 +76,7 @@ class _Key(NamedTuple):
     user: str
     role: Role
     key: str
+    password: str
 
 
 @app.command
@@ -184,7 +189,17 @@ class _Demonstration:
         at = to_datetime(to_us(_START)) - _LOADED_BEFORE
         await load_folder(owner.pool, self._reference, author=_AUTHOR, at=at, source=str(self._folder / "reference"))
         await _set_clock(owner, ClockState("stopped", stopped_us=to_us(_START)))
-        return [await _enter(owner, *one) for one in _STAFF]
+        keys = [await _enter(owner, one) for one in STAFF]
+        await self._name_clients(owner, at)
+        return [key for key in keys if key is not None]
+
+    async def _name_clients(self, owner: Database, at: datetime) -> None:
+        ids = list(dict.fromkeys(account.client_id for account in self._reference.accounts.values()))
+        async with change(owner.pool, actor=_AUTHOR, reason="sample clients", at=at, interface="cli") as tx:
+            for client_id, client in people.clients(Random("clients"), ids[:_NAMED_CLIENTS]):
+                await office.put_client(OfficeRecord(tx), tx, client_id, client)
+            for account_id in list(self._reference.accounts)[:_NAMED_CLIENTS:3]:
+                await office.connect_service(OfficeRecord(tx), tx, account_id, ServiceSent("calls_rec"), at)
 
     async def _replay(self, system: System) -> None:
         total = sum(path.stat().st_size for path in self._files)
@@ -265,8 +280,10 @@ class _Demonstration:
 
     def _tell_how_to_ask(self, address: str, keys: list[_Key]) -> None:
         """What can be asked while it serves."""
-        out.print(f"\nThe API is at {address}, its description at {address}/api/openapi.json", style="bold")
         width = max(len(one.role) for one in keys)
+        out.print(f"\nThe console is at {address}", style="bold")
+        _say("\n".join(f"{one.role:<{width}}  name {one.user:<6} password {one.password}" for one in keys))
+        out.print(f"\nThe API is at {address}/api, its description at {address}/api/openapi.json", style="bold")
         _say("\n".join(f"{one.role:<{width}}  {one.user:<6} Authorization: Bearer {one.key}" for one in keys))
         manager = next(one.key for one in keys if one.role == "manager")
         paths = ["accounts/100200/card", "lock-check?account_id=100200&number=381114112060"]
@@ -343,16 +360,20 @@ async def _set_clock(owner: Database, state: ClockState) -> None:
         await set_clock(tx, state)
 
 
-async def _enter(owner: Database, name: str, role: Role, full_name: str) -> _Key:
-    """A user with an API key that counts for a day."""
-    key, now = tokens.new_key(), to_datetime(real_now_us())
+async def _enter(owner: Database, one: Colleague) -> _Key | None:
+    """A user; whoever signs in has a password that was drawn just now, and an API key that counts for a day."""
+    key, now, password = tokens.new_key(), to_datetime(real_now_us()), secrets.token_urlsafe(12)
     async with change(owner.pool, actor=_AUTHOR, reason="staff of the demonstration", at=now, interface="cli") as tx:
-        record, new = AccessRecord(tx), NewUser(name, role, full_name)
+        record = AccessRecord(tx)
+        new = NewUser(one.name, one.role, one.full_name, f"{one.name}@example.org")
         token = tokens.hash_of(tokens.new_token())
         user = await users.add_user(record, tx, _AUTHOR, new, token, now + timedelta(days=1), now)
-        asked = NewKeyAsked("demonstration", tuple(sorted(ROLE_PERMISSIONS[role])), 1)
+        if not one.signs_in:
+            return None
+        await users.use_token(record, tx, Passwords(), one.name, token, password, now)
+        asked = NewKeyAsked("demonstration", tuple(sorted(ROLE_PERMISSIONS[one.role])), 1)
         await users.add_key(record, tx, _AUTHOR, user, asked, key.prefix, key.secret_hash, now)
-    return _Key(name, role, key.text)
+    return _Key(one.name, one.role, key.text, password)
 
 
 def _convert(format_: str, source: Path, events: Path, time_zone: str, providers: Iterable[str]) -> Path:

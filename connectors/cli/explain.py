@@ -11,21 +11,18 @@ from typing import Annotated, Any, NamedTuple
 import cyclopts
 import msgspec
 
-from backoffice.explain import (
-    CallFacts,
+from backoffice.call_facts import CallFacts
+from backoffice.call_words import (
     ChargeTold,
     DecisionTold,
-    Difference,
-    Today,
-    Verified,
-    all_same,
     charge_told,
     decision_told,
-    differences,
-    rated_differences,
+    lock_authors,
     story,
+    with_contacts,
 )
-from backoffice.locks import Colleague, HistoryEntry, whom_to_ask
+from backoffice.explain import Difference, Today, Verified, all_same, differences, rated_differences
+from backoffice.locks import Colleague, HistoryEntry
 from connectors.cli.app import Refused, app, out, print_json, print_table, settings
 from connectors.convert.common import NumberRule
 from connectors.postgres import explain as record
@@ -149,7 +146,7 @@ async def _ask(where: DatabaseSettings, engine: EngineSettings, question: _Quest
             if facts is None:
                 raise Refused(
                     f"there is no call {call_id!r} in the record; look by --account, --number and --at, or see whether "
-                    "the projector is behind (tollgate projector status)"
+                    "the projector is behind (tollgate_projector_lag_records of its /metrics)"
                 )
             today = await record.under_todays_tables(connection, facts, engine, now)
             verified = await record.made_again(connection, facts, engine) if question.verify else None
@@ -163,7 +160,7 @@ async def _ask(where: DatabaseSettings, engine: EngineSettings, question: _Quest
 
 def _lock_authors(facts: CallFacts, today: Today) -> list[str]:
     decisions = [None if facts.decision is None else facts.decision.record, today.decision]
-    return [one.reason.author for one in decisions if one is not None and isinstance(one.reason, LockReason)]
+    return lock_authors([*decisions, *(one.answer.record for one in facts.extensions)])
 
 
 def _differing(facts: CallFacts, today: Today) -> tuple[Difference, ...]:
@@ -191,7 +188,7 @@ def _as_dict(answer: _Answer) -> dict[str, Any]:
         "decision": _told(decision, answer),
         "history": answer.history,
         "repeated": len(facts.repeats),
-        "extensions": [decision_told(one.answer.record, money=True) for one in facts.extensions],
+        "extensions": [_told(one.answer.record, answer) for one in facts.extensions],
         "release": facts.release,
         "rated": [
             {
@@ -217,11 +214,7 @@ def _as_dict(answer: _Answer) -> dict[str, Any]:
 def _told(decision: CallDecision | None, answer: _Answer) -> DecisionTold | None:
     if decision is None:
         return None
-    told = decision_told(decision, money=True)
-    if isinstance(decision.reason, LockReason):
-        author = decision.reason.author
-        return msgspec.structs.replace(told, ask=whom_to_ask(author, answer.authors.get(author)))
-    return told
+    return with_contacts(decision_told(decision, money=True), decision, answer.authors)
 
 
 # -- for people -------------------------------------------------------------------------------------------------------
@@ -252,13 +245,17 @@ def _print(answer: _Answer) -> None:
     if facts.repeats:
         _say(f"answered again {len(facts.repeats)} times, to what was sent again")
     for one in facts.extensions:
-        _say(f"extension {one.answer.record.extension} at {one.answer.record.at}: {_told_verdict(one.answer.record)}")
+        _say(
+            f"extension {one.answer.record.extension} at {one.answer.record.at}: {_told_verdict(one.answer.record, answer)}"
+        )
     if facts.release is not None:
         _say(f"released at {facts.release.at}" + (f": {facts.release.cause}" if facts.release.cause else ""))
     for rated in facts.rated:
         _print_rated(rated.record)
     for event in facts.rejected:
         again = f", submitted again {event.resubmitted_at}" if event.resubmitted_at else ""
+        if event.set_aside_at is not None and event.resubmitted_at is None:
+            again = f", set aside {event.set_aside_at}"
         _say(
             f"rejected event {event.rejected_id} of {event.topic}: {event.reason}, {event.meaning}{again} "
             f"(tollgate rejected show {event.rejected_id})"
@@ -325,8 +322,8 @@ def _print_decision(title: str, told: DecisionTold | None) -> None:
         _say(f"granted {told.max_seconds} s, held {money(told.hold_micros)} until {told.hold_expires_at or '–'}")
 
 
-def _told_verdict(decision: CallDecision) -> str:
-    told = decision_told(decision, money=True)
+def _told_verdict(decision: CallDecision, answer: _Answer) -> str:
+    told = with_contacts(decision_told(decision, money=True), decision, answer.authors)
     return told.verdict + ("" if told.decided_by is None else f": {told.decided_by}; ask {told.ask}")
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from backoffice import locks as rules
 from backoffice.access import ROLES, Asker, Role, asker
+from backoffice.as_of import as_of
 from backoffice.lock_check import NO_ACCOUNT, Unknown
 from backoffice.locks import (
     CoveringLock,
@@ -30,8 +31,10 @@ from backoffice.locks import (
     Rehearsal,
     RehearsalSent,
     mask,
+    number_or_direction,
 )
 from backoffice.refusals import NotAllowed, NotThere, Refusal
+from backoffice.words import in_words
 from connectors.cli.app import Refused, app, out, print_json, print_pairs, print_table, settings
 from connectors.convert.common import NumberRule
 from connectors.postgres import locks as record
@@ -42,7 +45,7 @@ from connectors.postgres.locks import LocksRecord, LooksRecord, TrafficRecord, n
 from connectors.settings import database_settings, http_settings
 from engine.settings import EngineSettings
 from schemas.money import to_text as money
-from schemas.times import DAY_US, EARLIEST_US, from_datetime, to_datetime, to_us
+from schemas.times import DAY_US, EARLIEST_US, from_datetime, to_datetime
 
 lock = cyclopts.App(name="lock", help="Locks: forbidden prefixes and numbers, with their history.")
 app.command(lock)
@@ -180,6 +183,7 @@ def list_(
     author: Annotated[str | None, cyclopts.Parameter(help="Those that this user has set.")] = None,
     text: Annotated[str | None, cyclopts.Parameter(help="Those whose reason holds this.")] = None,
     state: Annotated[Literal["in_force", "lifted", "all"], cyclopts.Parameter(help="In force or lifted.")] = "in_force",
+    at: Annotated[str | None, cyclopts.Parameter(help="As they were then: a moment, or a day and its end.")] = None,
     limit: Annotated[int, cyclopts.Parameter(help="How many.", validator=cyclopts.validators.Number(gte=1))] = 100,
     json: AsJson = False,
 ) -> None:
@@ -191,12 +195,15 @@ def list_(
         provider,
         author,
         None if begins_with is None else _digits("prefix", begins_with, "--begins-with"),
-        None if number is None else _digits("number", number, "--number"),
+        None if number is None else _asked_digits(number, "--number"),
         text,
     )
 
     async def work(database: Database, engine: EngineSettings) -> record.LockPage:
-        return await record.page(database.pool, wanted, after=None, limit=limit)
+        asked = (
+            wanted if at is None else msgspec.structs.replace(wanted, as_of=_as_of(at, await _now(database), engine))
+        )
+        return await record.page(database.pool, asked, after=None, limit=limit)
 
     found = _run(work)
     if json:
@@ -250,23 +257,22 @@ def check(
     *,
     account: Annotated[str | None, cyclopts.Parameter(help="Whose call; global locks alone if left out.")] = None,
     at: Annotated[
-        str | None, cyclopts.Parameter(help="What covered the number at a past moment; now if left out.")
+        str | None,
+        cyclopts.Parameter(help="What covered it at a past moment, or at the end of a day; now if left out."),
     ] = None,
     json: AsJson = False,
 ) -> int:
-    """Which locks cover a number, and which one denies (§2.2); exit code 1 if any covers it."""
+    """Which locks cover a number or direction, and which one denies (§2.2); exit code 1 if any covers any of it."""
     return check_in_database(number, account, at, json=json)
 
 
 def check_in_database(number: str, account: str | None, at: str | None, *, json: bool) -> int:
     """The check on the record; prints the answer. Raises Refused."""
-    digits = _digits("number", number, "the number")
-    moment = None if at is None else _moment(at, "--at")
+    digits = _asked_digits(number, "the number")
 
     async def work(database: Database, engine: EngineSettings) -> LockAnswer:
         now = await _now(database)
-        if moment is not None and moment > now:
-            raise Refused(f"--at {at} lies in the future: which locks there will be is not known")
+        moment = None if at is None else _as_of(at, now, engine)
         if account is not None and not await LooksRecord(database.pool).has_account(account):
             raise NotThere("account", account)
         return await record.check(
@@ -285,8 +291,25 @@ def check_in_database(number: str, account: str | None, at: str | None, *, json:
             )
             for one in found.locks:
                 _say(f"{one.lock_id}: ask {one.ask}; {_told(one.history)}")
+        if found.longer and not found.full_ban:
+            print_table(
+                f"{len(found.longer)} of {found.longer_total} locks within {found.number}",
+                ("lock", "mask", "scope", "provider", "author", "since", "why"),
+                [
+                    (
+                        one.lock_id,
+                        f"{one.digits} ({one.kind})",
+                        one.scope,
+                        one.provider_id or "all",
+                        one.author,
+                        one.created_at[:10],
+                        one.why,
+                    )
+                    for one in found.longer
+                ],
+            )
         _say(found.verdict)
-    return 1 if found.locks else 0
+    return 1 if found.locks or found.longer else 0
 
 
 def _found_row(one: CoveringLock) -> tuple[str, ...]:
@@ -405,11 +428,18 @@ def _digits(kind: Literal["prefix", "number"], text: str, what: str) -> str:
         raise Refused(f"{what}: {error}") from None
 
 
-def _moment(text: str, what: str) -> datetime:
+def _asked_digits(text: str, what: str) -> str:
     try:
-        return to_datetime(to_us(text))
+        return number_or_direction(text, e164)
     except ValueError as error:
         raise Refused(f"{what}: {error}") from None
+
+
+def _as_of(text: str, now: datetime, engine: EngineSettings) -> datetime:
+    try:
+        return as_of(text, time_zone=engine.business_time_zone, now=now)
+    except ValueError as error:
+        raise Refused(f"--at: {error}") from None
 
 
 def _fit(struct: type[S], /, **values: Any) -> S:
@@ -417,7 +447,7 @@ def _fit(struct: type[S], /, **values: Any) -> S:
     try:
         return msgspec.convert(values, struct)
     except msgspec.ValidationError as error:
-        raise Refused(str(error)) from None
+        raise Refused(in_words(str(error))) from None
 
 
 async def _now(database: Database) -> datetime:

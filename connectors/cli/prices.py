@@ -24,13 +24,14 @@ from backoffice.price_lists import Now, Terms, Version, stage_of
 from backoffice.price_rehearsal import MOST_CALLS, MOST_DAYS, Rehearsal, Wanted
 from backoffice.refusals import NotAllowed, NotThere, Refusal
 from backoffice.tariff_check import TariffCheck, check_tariff
+from backoffice.words import in_words
 from connectors.cli.app import Refused, app, err, out, print_json, print_pairs, print_table, settings
 from connectors.files.price_upload import BadUpload, PriceUpload
 from connectors.postgres import reference
 from connectors.postgres.access import AccessRecord
 from connectors.postgres.change import Change, OutcomeUnknown, in_change
 from connectors.postgres.clock import BusinessClock
-from connectors.postgres.current import tables_of_number
+from connectors.postgres.current import incoming_services, places, tables_of_number
 from connectors.postgres.database import DRIVER_TROUBLES, Database, DatabaseTrouble, explained, open_database
 from connectors.postgres.price_versions import KindCount, VersionRecord, difference
 from connectors.postgres.queries import sql
@@ -178,7 +179,8 @@ def upload(
             Terms,
         )
     except msgspec.ValidationError as error:
-        raise Refused(f"--{str(error).partition('$.')[2].rstrip('`').replace('_', '-')}: {error}") from None
+        what, _, field = in_words(str(error)).partition(" - at `$.")
+        raise Refused(f"--{field.rstrip('`').replace('_', '-')}: {what}") from None
     if not file.is_file():
         raise Refused(f"{file} is no file")
 
@@ -460,6 +462,8 @@ def tariff_in_database(
         at = await _now(database) if at_us is None else to_datetime(at_us)
         async with reference.snapshot(database.pool) as connection:
             tables = await tables_of_number(connection, digits, account, at=at)
+            known_places = await places(connection, place)
+            known_services = await incoming_services(connection, incoming_service)
         return check_tariff(
             engine,
             tables.reference,
@@ -471,6 +475,8 @@ def tariff_in_database(
             incoming_service=incoming_service,
             place=place,
             longer=tables.longer,
+            places=known_places,
+            incoming_services=known_services,
         )
 
     return _run(work)

@@ -4,6 +4,7 @@ Looking needs no name. Who submits or sets aside is a user of the office, named 
 """
 
 import asyncio
+import getpass
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -15,21 +16,21 @@ import cyclopts
 import msgspec
 
 from backoffice import rejected as rules
-from backoffice.access import Asker
+from backoffice.access import Asker, asker
 from backoffice.refusals import NotAllowed, NotThere, Refusal, Unfit
 from backoffice.rejected import (
     MOST_AT_ONCE,
     RejectedEvent,
     ResubmitManySent,
     ResubmitSent,
-    SetAsideSent,
     State,
     Submitted,
     place_of,
 )
-from connectors.cli.acting import acting
+from backoffice.words import in_words
 from connectors.cli.app import Refused, app, out, print_json, print_table
 from connectors.postgres import rejected as record
+from connectors.postgres.access import AccessRecord
 from connectors.postgres.change import Change, OutcomeUnknown, in_change
 from connectors.postgres.clock import BusinessClock
 from connectors.postgres.database import DRIVER_TROUBLES, Database, DatabaseTrouble, explained, open_database
@@ -57,6 +58,7 @@ Until = Annotated[str | None, cyclopts.Parameter(help="Rejected before that.")]
 Account = Annotated[str | None, cyclopts.Parameter(help="Those of this account.")]
 Ids = Annotated[tuple[str, ...], cyclopts.Parameter(help="Ids, as `tollgate rejected list` shows them.")]
 
+LONGEST_REASON = 1_000
 _POSITIVE = cyclopts.validators.Number(gte=1)
 
 
@@ -227,7 +229,6 @@ def set_aside(*ids: Annotated[str, cyclopts.Parameter(help="Ids.")], reason: Why
     """Say that events are not to be submitted again: all that are named, or none."""
     if not ids:
         raise Refused("name the events by their ids")
-    _fit(SetAsideSent, reason=reason)
 
     async def work(tx: Change, who: Asker) -> None:
         for one in ids:
@@ -356,14 +357,17 @@ def _fit(struct: type[S], /, **values: Any) -> S:
     try:
         return msgspec.convert(values, struct)
     except msgspec.ValidationError as error:
-        raise Refused(str(error)) from None
+        raise Refused(in_words(str(error))) from None
 
 
 def _changed(
     name: str | None, reason: str, work: Callable[[Change, Asker], Awaitable[T]], ids: tuple[str, ...] = ()
 ) -> T:
+    if not reason.strip() or len(reason) > LONGEST_REASON:
+        raise Refused(f"--reason: say why, in 1 to {LONGEST_REASON} characters; the audit keeps it")
+
     async def changed(database: Database) -> T:
-        who = await acting(database, name)
+        who = await _acting(database, name)
         return await in_change(
             database.pool,
             lambda tx: work(tx, who),
@@ -376,6 +380,23 @@ def _changed(
         )
 
     return _run(changed, ids)
+
+
+async def _acting(database: Database, name: str | None) -> Asker:
+    if name is None:
+        try:
+            name = getpass.getuser()
+        except (KeyError, OSError):
+            name = ""  # a container's user without a name
+    found = await AccessRecord(database.pool).user(name)
+    if found is None:
+        raise Refused(
+            f"there is no user {name!r}: say by --as who it is that acts (tollgate user list shows the users, "
+            "tollgate user add enters one)"
+        )
+    if found.status != "active":
+        raise Refused(f"user {name!r} is disabled")
+    return asker(found.name, found.role)
 
 
 def _run(work: Callable[[Database], Awaitable[T]], ids: tuple[str, ...] = ()) -> T:

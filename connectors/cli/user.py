@@ -16,6 +16,7 @@ from backoffice import users as rules
 from backoffice.access import ROLE_PERMISSIONS, Role
 from backoffice.refusals import NotThere, Refusal
 from backoffice.users import NewKeyAsked, NewUser, User, UserChange
+from backoffice.words import in_words
 from connectors import tokens
 from connectors.cli.app import Refused, app, out, print_json, print_table
 from connectors.postgres.access import AccessRecord
@@ -215,7 +216,7 @@ def _fit(kind: type[S], **values: Any) -> S:
     try:
         return msgspec.convert({name: value for name, value in values.items() if value is not None}, kind)
     except msgspec.ValidationError as error:
-        text = str(error)
+        text = in_words(str(error))
         if "$.name" in text:
             text = (
                 f"{values['name']!r} can't be a user's name: take 2 to 32 small letters, digits, '.', '_', '-', "

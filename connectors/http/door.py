@@ -243,11 +243,11 @@ class Door:
         """Whether the asker sees people's numbers whole; asking for that is kept in the audit before it is answered."""
         if call.who is None or not route.parties:
             return False
+        if unmask is not None and (not unmask.strip() or len(unmask) > 1000 or "\0" in unmask):
+            raise unfit(ErrorAt("say why, in 1 to 1000 characters: the audit keeps it", parameter=UNMASK))
         if unmask is None or call.who.may("parties.see"):
             return call.who.may("parties.see")
         call.who.must("parties.unmask")
-        if not unmask.strip() or len(unmask) > 1000 or "\0" in unmask:
-            raise unfit(ErrorAt("say why, in 1 to 1000 characters: the audit keeps it", parameter=UNMASK))
         async with change(
             call.services.database.pool,
             actor=call.who.actor,

@@ -35,10 +35,17 @@ class Answer(NamedTuple):
 
 
 async def ask(
-    app: Litestar, method: str, target: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
+    app: Litestar,
+    method: str,
+    target: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+    client: tuple[str, int] | None = ("127.0.0.1", 0),
 ) -> Answer:
     """One request. `target` is a path with its query, as in `/api/locks?limit=5`. What the application raises comes out
-    of it."""
+    of it. `client`: where the request is said to come from."""
+    given = {name.lower(): value for name, value in (headers or {}).items()}
     split = urlsplit(quote(target, safe=_AS_IT_IS))
     scope = {
         "type": "http",
@@ -51,11 +58,11 @@ async def ask(
         "query_string": split.query.encode(),
         "root_path": "",
         "headers": [
-            (b"host", b"tollgate"),
+            *(() if "host" in given else ((b"host", b"tollgate"),)),
             (b"content-length", str(len(body)).encode()),
-            *((name.lower().encode(), value.encode()) for name, value in (headers or {}).items()),
+            *((name.encode(), value.encode()) for name, value in given.items()),
         ],
-        "client": ("127.0.0.1", 0),
+        "client": client,
         "server": ("tollgate", 80),
     }
     sent = False

@@ -128,7 +128,7 @@ def explain(error: BaseException) -> Problem:
             return _refused(error)
         case HTTPException():
             return _http(error)
-        case DatabaseTrouble() | asyncpg.PostgresError() | asyncpg.InterfaceError():
+        case DatabaseTrouble() | asyncpg.PostgresError() | asyncpg.InterfaceError() | asyncpg.InternalClientError():
             return _database(error)
         case OSError() | TimeoutError():
             log.warning("the database or the broker is away: %r", error)
@@ -224,6 +224,8 @@ def _database(error: BaseException) -> Problem:
         case (
             DatabaseTrouble()
             | asyncpg.InterfaceError()
+            | asyncpg.InternalClientError()
+            | asyncpg.IdleInTransactionSessionTimeoutError()
             | asyncpg.PostgresConnectionError()
             | asyncpg.OperatorInterventionError()
             | asyncpg.InsufficientResourcesError()

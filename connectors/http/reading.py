@@ -9,7 +9,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from connectors.http.call import AnyRequest
+from backoffice.as_of import as_of
+from backoffice.words import in_words
+from connectors.http.call import AnyRequest, Call
 from connectors.http.problems import ErrorAt, Problem, unfit
 from schemas.times import to_datetime, to_us
 
@@ -50,7 +52,7 @@ def _decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
 def _at(text: str) -> ErrorAt:
     """A message of msgspec with its place: "Expected `int`, got `str` - at `$.tiers[0].price_micros`"."""
     path = _PATH.search(text)
-    detail = text[: path.start()] if path else text
+    detail = in_words(text[: path.start()] if path else text)
     pointer = ""
     if path is not None:
         for step in _STEP.finditer(path["path"]):
@@ -93,6 +95,16 @@ def moment_of(text: str | None, parameter: str) -> datetime | None:
         return None
     try:
         return to_datetime(to_us(text))
+    except ValueError as error:
+        raise unfit(ErrorAt(str(error), parameter=parameter)) from None
+
+
+def as_of_day(call: Call, text: str | None, parameter: str) -> datetime | None:
+    """A moment that has passed, or the end of a civil day. Raises Problem 422."""
+    if text is None:
+        return None
+    try:
+        return as_of(text, time_zone=call.services.engine.business_time_zone, now=call.now)
     except ValueError as error:
         raise unfit(ErrorAt(str(error), parameter=parameter)) from None
 
@@ -145,7 +157,7 @@ def query_of(pairs: Sequence[tuple[str, str]], kind: Any) -> Any:
         try:
             values[name] = msgspec.convert(text, fields[name].kind, strict=False)
         except msgspec.ValidationError as error:
-            problems.append(ErrorAt(_shortened(_PATH.sub("", str(error))), parameter=name))
+            problems.append(ErrorAt(_shortened(in_words(_PATH.sub("", str(error)))), parameter=name))
     problems += [
         ErrorAt("is missing", parameter=name)
         for name, field in fields.items()

@@ -20,7 +20,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
-from litestar import Litestar
+from litestar.types import ASGIApp
 
 from connectors.settings import BadSettings, HttpSettings
 
@@ -34,7 +34,7 @@ HEADER_SECONDS = 10
 
 
 @asynccontextmanager
-async def serving(app: Litestar, http: HttpSettings) -> AsyncIterator[str]:
+async def serving(app: ASGIApp, http: HttpSettings) -> AsyncIterator[str]:
     """Serves while the block runs; its value is the address, as in `http://127.0.0.1:8080`.
 
     Raises BadSettings where it can't listen: the port is taken, the address is not this machine's, TLS does not work.
@@ -58,7 +58,7 @@ async def serving(app: Litestar, http: HttpSettings) -> AsyncIterator[str]:
             await running
 
 
-def _server(app: Litestar, http: HttpSettings, port: int) -> Server:
+def _server(app: ASGIApp, http: HttpSettings, port: int) -> Server:
     try:
         server = Server(
             app,

@@ -2,6 +2,7 @@
 
 from backoffice.nightly import Job, ordered
 from connectors.nightly.housekeeping import AUDIT, LOCKS, PARTITIONS, SESSIONS
+from connectors.nightly.numbers import NCV_DAY, QUARANTINE, UNPAID
 from connectors.nightly.work import Work
 
-JOBS: tuple[Job[Work], ...] = ordered((LOCKS, SESSIONS, PARTITIONS, AUDIT))
+JOBS: tuple[Job[Work], ...] = ordered((NCV_DAY, QUARANTINE, UNPAID, LOCKS, SESSIONS, PARTITIONS, AUDIT))

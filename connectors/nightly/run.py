@@ -7,7 +7,7 @@ record (`connectors/postgres/nightly.py`); whoever comes next goes on there.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import date
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -19,7 +19,7 @@ from connectors.nightly.work import Work
 from connectors.postgres import nightly as record
 from connectors.postgres.change import Change, OutcomeUnknown
 from connectors.postgres.clock import BusinessClock
-from connectors.postgres.database import Connection, Pool, borrowed
+from connectors.postgres.database import DRIVER_TROUBLES, Connection, Pool, borrowed
 from connectors.postgres.nightly import Overtaken, Taken, Whom
 from connectors.settings import NightlySettings
 from engine.settings import EngineSettings
@@ -122,7 +122,8 @@ class Nightly:
             try:
                 yield connection
             finally:
-                if not connection.is_closed():
+                # A session that is gone has given it back.
+                with suppress(*DRIVER_TROUBLES):
                     await record.give_turn_back(connection)
 
     async def worked(
@@ -173,6 +174,7 @@ class Nightly:
             except Exception as raised:
                 # Where the database is away this raises too, and the night ends here.
                 error = f"{type(raised).__name__}: {raised}" if str(raised) else type(raised).__name__
+                error = error.replace("\0", "\ufffd")  # which the database does not take
                 await record.fail(self.pool, taken, error)
                 log.exception("%s of %s failed in its step %d", job.name, turn.day, taken.steps + 1)
                 state = "failed"

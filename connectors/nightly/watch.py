@@ -46,7 +46,7 @@ KNOWN_SECONDS = 15.0
 
 
 class NightMetrics:
-    """How the jobs stand, for Prometheus: a collector."""
+    """How the jobs stand, for Prometheus: a collector. The label is `name`: what scrapes has a `job` of its own."""
 
     def __init__(self, jobs: tuple[str, ...], time_zone: str) -> None:
         self._jobs = jobs
@@ -58,12 +58,12 @@ class NightMetrics:
         done = GaugeMetricFamily(
             "tollgate_nightly_last_done_timestamp_seconds",
             "Unix time at which the last night begins that a job is done of.",
-            labels=("job",),
+            labels=("name",),
         )
         failed = GaugeMetricFamily(
             "tollgate_nightly_failed",
             "1 where a job's last night has failed, or waits for one that has.",
-            labels=("job",),
+            labels=("name",),
         )
         for job in self._jobs:
             found = self.latest.get(job)

@@ -182,6 +182,7 @@ async def _commit(transaction: Any) -> None:
         await transaction.commit()
     except (
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
         asyncpg.PostgresConnectionError,
         asyncpg.OperatorInterventionError,
         OSError,

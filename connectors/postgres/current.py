@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from backoffice.tariff_check import INCOMING_SERVICES
 from connectors.postgres import reference
 from connectors.postgres.database import Connection
 from connectors.postgres.moments import to_moment, to_optional_text
@@ -102,6 +103,22 @@ async def tables_of_number(
             if count
         },
     )
+
+
+async def places(connection: Connection, asked: str | None) -> set[str]:
+    """Places of service that anything names; those that only prices name are there if they are asked about."""
+    found = {row["place"] for row in await connection.fetch(sql("price_versions/places"))}
+    if asked and asked not in found and await connection.fetchval(sql("price_versions/prices_name_place"), asked):
+        found.add(asked)
+    return found
+
+
+async def incoming_services(connection: Connection, asked: str | None) -> set[str]:
+    """What calls may have come in by; what only prices name is there if it is asked about."""
+    found = set(INCOMING_SERVICES)
+    if asked and asked not in found and await connection.fetchval(sql("price_versions/prices_name_incoming"), asked):
+        found.add(asked)
+    return found
 
 
 def rows_of(rows: Sequence[Any]) -> list[PriceRow]:

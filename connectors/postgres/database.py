@@ -218,7 +218,14 @@ _SIZES: Mapping[str, int] = (
 """One connection is made at once, for what is wrong to be seen, and none kept for its own sake: asyncpg 0.32 tries to,
 and tells a whole traceback each time while there is no server."""
 
-DRIVER_TROUBLES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+DRIVER_TROUBLES = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # Of a connection on which the server has said good-bye, and which has not been closed yet.
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 """What the driver raises: `explained` says what it means."""
 
 _CONNECTING_TROUBLES = (*DRIVER_TROUBLES, ssl.SSLError, ValueError)
@@ -248,7 +255,7 @@ async def _close(what: Connection | Pool) -> None:
     """Closes it; one whose server does not answer any more is let go."""
     try:
         await asyncio.wait_for(what.close(), timeout=5)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except DRIVER_TROUBLES:
         what.terminate()
 
 

@@ -1,7 +1,7 @@
 """Why a call went through or not, read from the record: the facts of one call, today's tables, those of its time.
 
-The rules of what is said stand in `backoffice/explain.py`. An attempt id names one call for as long as the engine
-remembers it; where it was used again later, `at` says which call is meant.
+The rules of what is said stand in `backoffice/explain.py` and `call_words.py`. An attempt id names one call for as long
+as the engine remembers it; where it was used again later, `at` says which call is meant.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,17 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from backoffice.explain import (
-    CallFacts,
-    Extended,
-    Published,
-    RejectedFact,
-    Today,
-    Verified,
-    today,
-    verify,
-    without_itself,
-)
+from backoffice.call_facts import CallFacts, Extended, Published, RejectedFact
+from backoffice.explain import Today, Verified, today, verify, without_itself
 from connectors.postgres.current import tables_of_number
 from connectors.postgres.database import Connection, Pool
 from connectors.postgres.moments import to_moment, to_optional_text
@@ -215,6 +206,7 @@ def _rejected(row: Any) -> RejectedFact:
         REJECTIONS.get(row["reason"], "this version of the program does not know the reason"),
         to_moment(row["recorded_at"]),
         to_optional_text(row["resubmitted_at"]),
+        to_optional_text(row["set_aside_at"]),
     )
 
 
@@ -246,6 +238,9 @@ async def under_todays_tables(
 
 async def _todays_tables(connection: Connection, digits: str, account_id: str | None, at: datetime) -> Reference:
     found = (await tables_of_number(connection, digits, account_id or "", at=at)).reference
+    # The latest that has been published: what the record says now has no later number yet. Without any, an engine was
+    # given its tables directly.
+    found.version = await connection.fetchval(sql("outbox/latest_version")) or found.version
     row = await connection.fetchrow(sql("explain/number"), digits)
     if row is not None:
         found.put_number(

@@ -183,7 +183,7 @@ class Facts:
     def _attempt(self, record: Record, rows: Rows) -> None:
         value = record.value
         try:
-            event = _storable(decode_switch_event(value or b""), value)
+            event = storable(decode_switch_event(value or b""), value)
             at = _moment(event.at)
         except (*UNREADABLE, ValueError):
             return  # the engine has rejected it, and that is where it is kept
@@ -224,7 +224,7 @@ class Facts:
 
     def _decision(self, record: Record, rows: Rows) -> None:
         value = _value(record)
-        found = _storable(_decode_decision(value), value)
+        found = storable(_decode_decision(value), value)
         at = _moment(found.at)
         rows.months.add((at.year, at.month))
         reason = found.reason
@@ -253,7 +253,7 @@ class Facts:
 
     def _rated_cdr(self, record: Record, rows: Rows) -> None:
         value = _value(record)
-        found = _storable(_decode_rated(value), value)
+        found = storable(_decode_rated(value), value)
         ended_at = _moment(found.ended_at)
         rows.months.add((ended_at.year, ended_at.month))
         recorded_at = to_datetime(record.timestamp_us)
@@ -325,7 +325,7 @@ class Facts:
 
     def _movement(self, record: Record, rows: Rows) -> None:
         value = _value(record)
-        found = _storable(_decode_movement(value), value)
+        found = storable(_decode_movement(value), value)
         recorded_at = to_datetime(record.timestamp_us)
         cause_id = found.account_id if found.command_id is None else found.command_id
         row = (
@@ -366,7 +366,7 @@ class Facts:
 
     def _balance(self, record: Record, rows: Rows) -> None:
         value = _value(record)
-        found = _storable(_decode_balance(value), value)
+        found = storable(_decode_balance(value), value)
         row = (
             found.account_id,
             _moment(found.at),
@@ -385,7 +385,7 @@ class Facts:
 
     def _counter(self, record: Record, rows: Rows) -> None:
         value = _value(record)
-        found = _storable(_decode_ncv(value), value)
+        found = storable(_decode_ncv(value), value)
         day = date.fromisoformat(found.day)
         row = (
             found.number,
@@ -401,7 +401,7 @@ class Facts:
 
     def _rejected(self, record: Record, rows: Rows) -> None:
         value = _value(record)
-        found = _storable(_decode_rejected(value), value)
+        found = storable(_decode_rejected(value), value)
         payload = b64decode(found.payload, validate=True)
         event_id, account_id = _named_in(found.topic, payload)
         row = (
@@ -424,7 +424,7 @@ class Facts:
 
     def _notice(self, record: Record, rows: Rows) -> None:
         value = _value(record)
-        found = _storable(_decode_notice(value), value)
+        found = storable(_decode_notice(value), value)
         row = (
             record.partition,
             record.offset,
@@ -492,7 +492,8 @@ def _moment(text: str) -> datetime:
 _S = TypeVar("_S", bound=Struct)
 
 
-def _storable(found: _S, value: bytes | None) -> _S:
+def storable(found: _S, value: bytes | None) -> _S:
+    """What `value` was read as, with U+0000 replaced as it is in the columns."""
     if value is not None and b"\\u0000" in value:
         changed: _S = msgspec.convert(_without_nul(msgspec.to_builtins(found)), type(found))
         return changed

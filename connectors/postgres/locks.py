@@ -14,7 +14,7 @@ import asyncpg
 from msgspec.structs import replace
 
 from backoffice import locks as rules
-from backoffice.lock_check import check_lock
+from backoffice.lock_check import MOST_LONGER, check_lock, worded
 from backoffice.locks import (
     SYSTEM,
     ClientEffect,
@@ -36,6 +36,7 @@ from connectors.postgres.moments import from_text, to_moment, to_optional_text
 from connectors.postgres.queries import sql
 from engine.locks import LockTable
 from engine.settings import EngineSettings
+from schemas.decisions import LockFound
 from schemas.reference import Lock
 from schemas.times import from_datetime
 
@@ -247,8 +248,14 @@ async def page(queries: Queries, wanted: LockFilter, *, after: Place | None, lim
         raise NotThere("account", wanted.account_id)
     arguments = _arguments(wanted)
     place = (None, None) if after is None else after
-    rows = await queries.fetch(sql("locks/page"), *arguments, *place, limit + 1)
-    total: int = await queries.fetchval(sql("locks/count"), *arguments)
+    total: int
+    if wanted.as_of is None:
+        rows = await queries.fetch(sql("locks/page"), *arguments, *place, limit + 1)
+        total = await queries.fetchval(sql("locks/count"), *arguments)
+    else:
+        found = await queries.fetch(sql("locks/page_as_of"), *arguments, *place, limit + 1, wanted.as_of)
+        total = found[0]["total"]
+        rows = [row for row in found if row["lock_id"] is not None]
     kept = rows[:limit]
     more = Place(kept[-1]["created_at"], kept[-1]["lock_id"]) if len(rows) > limit else None
     return LockPage(tuple(locks_of(kept)), more, total)
@@ -278,7 +285,8 @@ async def check(
     as_of: datetime | None = None,
     service: str = "outgoing",
 ) -> LockAnswer:
-    """Which locks cover a number for an account (`lock_check.NO_ACCOUNT`: for everyone), and which of them denies.
+    """Which locks cover a number or a direction for an account (`lock_check.NO_ACCOUNT`: for everyone), and which of
+    them denies.
 
     Locks and price lists are those of the record at `at`, now; or at `as_of`, a moment that has passed: then locks are
     as they were then, lifted ones too. Accounts, plans and providers are those of now. Raises lock_check.Unknown.
@@ -286,15 +294,27 @@ async def check(
     async with _snapshot(pool) as connection:
         moment = at if as_of is None else as_of
         tables = (await tables_of_number(connection, number, account_id, at=moment)).reference
-        tables.locks = LockTable(await _covering(connection, number, account_id, as_of))
+        longer, longer_total = await _longer(connection, number, account_id, as_of)
+        tables.locks = LockTable([*await _covering(connection, number, account_id, as_of), *longer])
         found = check_lock(
-            settings, tables, number=number, account_id=account_id, at_us=from_datetime(moment), service=service
+            settings,
+            tables,
+            number=number,
+            account_id=account_id,
+            at_us=from_datetime(moment),
+            service=service,
+            longer_total=longer_total,
         )
         ids = [lock.lock_id for lock in found.locks]
         now = {lock.lock_id: lock for lock in locks_of(await connection.fetch(sql("locks/by_ids"), ids))}
         told = await histories(connection, ids)
-        users = await colleagues(connection, [lock.author for lock in found.locks])
+        users = await colleagues(connection, [lock.author for lock in (*found.locks, *found.longer)])
         providers = await provider_names(connection, [lock.provider_id for lock in found.locks])
+
+    def ask(lock: LockFound) -> str:
+        return whom_to_ask(lock.author, users.get(lock.author))
+
+    found = worded(found, None if found.deciding is None else ask(found.deciding))
     return LockAnswer(
         found.number,
         account_id or None,
@@ -311,7 +331,7 @@ async def check(
                     lock.author,
                     lock.created_at,
                     lock.why,
-                    whom_to_ask(lock.author, users.get(lock.author)),
+                    ask(lock),
                     lock == found.deciding,
                     now[lock.lock_id].lifted_at is None,
                     now[lock.lock_id].ends_at,
@@ -322,12 +342,14 @@ async def check(
                 for lock in found.locks
             ]
         ),
-        found.deciding,
+        None if found.deciding is None else replace(found.deciding, ask=ask(found.deciding)),
         found.full_ban,
         found.taken_out,
         found.left,
         found.emergency,
         found.verdict,
+        tuple([replace(lock, ask=ask(lock)) for lock in found.longer]),
+        found.longer_total,
     )
 
 
@@ -339,19 +361,31 @@ async def _covering(connection: Connection, number: str, account_id: str, as_of:
             if lock.account_id in (None, account_id) and (lock.kind == "prefix" or lock.digits == number)
         ]
     rows = await connection.fetch(sql("locks/as_of"), prefixes(number), number, account_id, as_of)
-    return [
-        Lock(
-            row["lock_id"],
-            row["kind"],
-            row["digits"],
-            row["account_id"],
-            row["provider_id"],
-            row["author"],
-            row["reason"],
-            to_moment(row["created_at"]),
-        )
-        for row in rows
-    ]
+    return [_record_of(row) for row in rows]
+
+
+async def _longer(
+    connection: Connection, digits: str, account_id: str, as_of: datetime | None
+) -> tuple[Sequence[Lock], int]:
+    """Locks on longer digits, as many as are named, and how many there are in all."""
+    if as_of is None:
+        rows = await connection.fetch(sql("locks/longer"), digits, account_id, MOST_LONGER)
+    else:
+        rows = await connection.fetch(sql("locks/longer_as_of"), digits, account_id, MOST_LONGER, as_of)
+    return [_record_of(row) for row in rows], rows[0]["total"] if rows else 0
+
+
+def _record_of(row: asyncpg.Record) -> Lock:
+    return Lock(
+        row["lock_id"],
+        row["kind"],
+        row["digits"],
+        row["account_id"],
+        row["provider_id"],
+        row["author"],
+        row["reason"],
+        to_moment(row["created_at"]),
+    )
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from backoffice.numbers.settings import NumbersSettings
 from backoffice.numbers.timeline import Happening, NumberState, SubscriberState
 from connectors.postgres.locks import Queries
 from connectors.postgres.moments import to_moment, to_optional_text
+from connectors.postgres.numbers_query import count_query, search_query
 from connectors.postgres.office import number_of
 from connectors.postgres.queries import sql
 from engine.ncv import AGENTS_PLACE, Collected, Sign, sign_of, since_of
@@ -42,10 +43,11 @@ class StatisticsDay(NamedTuple):
 
 
 class Looks:
-    """What there is on a business day. `queries` is a pool, or a change under way."""
+    """What there is on a business day. `queries` is a pool, or a change under way; of a search, a transaction."""
 
     def __init__(self, queries: Queries, *, today: date, numbers: NumbersSettings, engine: EngineSettings) -> None:
         self.today = today
+        self.time_zone = engine.business_time_zone
         self.settings = numbers
         self._queries = queries
         self._engine = engine
@@ -117,15 +119,23 @@ class Looks:
 
     async def search(self, wanted: Wanted, after: str, limit: int) -> list[Found]:
         """Numbers in their order, behind `after`."""
-        rows = await self._queries.fetch(sql("numbers/search"), after, limit, *await self._terms(wanted))
+        await self._planned()
+        rows = await self._queries.fetch(search_query(wanted), after, limit, *await self.terms(wanted))
         return [await self._found(row) for row in rows]
 
     async def count(self, wanted: Wanted) -> int:
         """How many there are; `COUNTED` + 1 stands for more than that."""
-        found: int = await self._queries.fetchval(sql("numbers/count"), COUNTED + 1, *await self._terms(wanted))
+        await self._planned()
+        found: int = await self._queries.fetchval(count_query(wanted), "", COUNTED + 1, *await self.terms(wanted))
         return found
 
-    async def _terms(self, wanted: Wanted) -> tuple[object, ...]:
+    async def _planned(self) -> None:
+        # Each search is planned for what it asks: through the numbers in order, until there are enough. The database
+        # can't tell how many are of a sign, and would else gather all and sort them.
+        await self._queries.fetch(sql("numbers/plan"))
+
+    async def terms(self, wanted: Wanted) -> tuple[object, ...]:
+        """The search as the queries take it."""
         days = await self.collected()
         return (
             list(wanted.statuses),

@@ -28,6 +28,8 @@ async def close_day(tx: Change, day: date, time_zone: str, why: str, *, by_hand:
     assert row is not None
     if row["closed"]:
         return False
+    if not row["begun"]:
+        raise DayNotKnown(f"{day} stays a gap: nothing that an engine says was ever projected here", for_now=False)
     if not row["heard"]:
         raise DayNotKnown(
             f"nothing of the time after {day} has been projected yet: is the engine at work, and the projector?",
@@ -36,7 +38,8 @@ async def close_day(tx: Change, day: date, time_zone: str, why: str, *, by_hand:
     if not by_hand and (row["laid_aside"] or row["lost"]):
         raise DayNotKnown(
             f"{day} stays a gap: {row['laid_aside']} counters wait aside (facts.unprojected), {row['lost']} stretches "
-            f"of {topics.NUMBER_NCV.name} were lost (facts.gaps); bring them back, then tollgate number close-day {day}",
+            f"of {topics.NUMBER_NCV.name} were lost (facts.gaps); when they are back, close the day by hand: "
+            f"tollgate number close-day {day}",
             for_now=False,
         )
     await tx.execute(sql("numbers/close_day"), day, tx.at, tx.actor, why, row["called_numbers"], row["calls"])

@@ -82,6 +82,16 @@ class OfficeRecord:
         tx = self._tx
         await tx.execute(sql("office_api/unblock"), account_id, tx.at, tx.actor, tx.reason, command_id)
 
+    async def works_here(self, user: str) -> bool:
+        """Whether there is such a user, who is not disabled."""
+        found: bool = await self._tx.fetchval(sql("office_api/works_here"), user)
+        return found
+
+    async def place_known(self, place: str) -> bool:
+        """Whether a price or a provider has it, or no price knows places at all."""
+        found: bool = await self._tx.fetchval(sql("office_api/place_known"), place)
+        return found
+
     async def other_currency(self, currency: str) -> str | None:
         """Another currency that accounts or lists have."""
         found: str | None = await self._tx.fetchval(sql("office_api/other_currency"), currency)

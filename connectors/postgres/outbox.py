@@ -33,6 +33,8 @@ class Waiting(NamedTuple):
     kind: str
     key: str
     payload: Any
+    scheduled: datetime | None = None
+    """Of a version of a price list that was published for a later moment: that moment, which has come."""
 
 
 class Backlog(NamedTuple):
@@ -114,15 +116,44 @@ async def backlog(connection: Connection, *, now: datetime) -> Backlog:
     return Backlog(*await connection.fetchrow(sql("outbox/count_waiting"), now))
 
 
+class Coming(NamedTuple):
+    """A version of a price list that is to come into force at a moment."""
+
+    price_list_id: str
+    version_id: int
+    at: datetime
+
+
+async def coming(connection: Connection, *, now: datetime, until: datetime) -> list[Coming]:
+    """Versions that come into force next, all at the same moment: after `now`, and not after `until`. Those of which
+    anything waits to be published before them are left out."""
+    return [Coming(*row) for row in await connection.fetch(sql("outbox/coming"), now, until)]
+
+
+async def in_force(connection: Connection, price_list_id: str, version_id: int, *, at: datetime) -> PriceList | None:
+    """A list as a version has it, if that is the one in force at a moment: it may have been rolled back, or another
+    one may have taken its place."""
+    found = (await reference.read_price_lists(connection, at=at)).get(price_list_id)
+    return None if found is None or found.version_id != version_id else found.price_list
+
+
 async def price_list(
     connection: Connection, price_list_id: str, version_id: int, *, now: datetime
 ) -> tuple[PriceList, list[PriceRow]] | None:
-    """A version of a list with its prices, if it is the one in force; another one may have taken its place by now."""
-    in_force = (await reference.read_price_lists(connection, at=now)).get(price_list_id)
-    if in_force is None or in_force.version_id != version_id:
-        return None
+    """A version of a list with its prices, if it is the one in force."""
+    found = await in_force(connection, price_list_id, version_id, at=now)
+    return None if found is None else (found, await _prices(connection, version_id))
+
+
+async def version(connection: Connection, version_id: int) -> tuple[PriceList, list[PriceRow]] | None:
+    """A version of a list with its prices, whether it is in force or was; None if it was rolled back before."""
+    row = await connection.fetchrow(sql("outbox/version"), version_id)
+    return None if row is None else (reference.price_list_of(row), await _prices(connection, version_id))
+
+
+async def _prices(connection: Connection, version_id: int) -> list[PriceRow]:
     rows: list[PriceRow] = []
     async with connection.transaction(readonly=True):
         async for some in price_lists.prices(connection, version_id):
             rows += some
-    return in_force.price_list, rows
+    return rows

@@ -4,12 +4,12 @@ Everything is read as of one moment: what was removed or lifted is left out, and
 that is in force. An account's balance and status are its opening ones, as the engine takes them.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from connectors.files.reference_folder import ReferenceFolder
 from connectors.postgres import price_lists
@@ -71,23 +71,24 @@ async def snapshot(pool: Pool) -> AsyncIterator[Connection]:
 async def read_price_lists(connection: Connection, *, at: datetime) -> dict[str, InForce]:
     """The versions in force at a moment, by their lists' ids."""
     return {
-        row["price_list_id"]: InForce(
-            PriceList(
-                row["price_list_id"],
-                row["name"],
-                row["kind"],
-                row["provider_id"],
-                row["currency"],
-                row["rounding"],
-                row["decimals"],
-                to_optional_text(row["valid_from"]),
-                to_optional_text(row["valid_to"]),
-            ),
-            row["version_id"],
-            row["digest"],
-        )
+        row["price_list_id"]: InForce(price_list_of(row), row["version_id"], row["digest"])
         for row in await connection.fetch(sql("reference/price_lists"), at)
     }
+
+
+def price_list_of(row: Mapping[str, Any]) -> PriceList:
+    """A list as a version has it, without its prices."""
+    return PriceList(
+        row["price_list_id"],
+        row["name"],
+        row["kind"],
+        row["provider_id"],
+        row["currency"],
+        row["rounding"],
+        row["decimals"],
+        to_optional_text(row["valid_from"]),
+        to_optional_text(row["valid_to"]),
+    )
 
 
 async def read_accounts(connection: Connection) -> dict[str, Account]:

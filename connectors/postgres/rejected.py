@@ -76,7 +76,7 @@ async def listed(pool: Pool, which: Filter, limit: int, after: After | None = No
     """Rejected events, the newest first, `limit` of them from a place on."""
     place = (None, None, None) if after is None else (after.recorded_at, *after.place)
     rows = await pool.fetch(
-        sql("rejected/page"),
+        sql("rejected/page_open" if which.state == "open" else "rejected/page"),
         which.topic,
         which.reason,
         which.since,
@@ -137,6 +137,11 @@ class RejectedRecord:
         """Which of them the engine has rated or decided."""
         rows = await self._tx.fetch(sql("rejected/handled"), list(cdr_ids), list(attempt_ids))
         return [Handled(*row) for row in rows]
+
+    async def home(self, attempt_id: str) -> int | None:
+        """The partition on which an attempt was answered; None where it is not in the record."""
+        found: int | None = await self._tx.fetchval(sql("rejected/home"), attempt_id)
+        return found
 
     async def note_submitted(self, submitted: Submitted) -> None:
         """Keeps that it was sent, and what."""

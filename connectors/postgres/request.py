@@ -5,13 +5,13 @@ request's idempotency key: either all of it is there afterwards, or nothing.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import asyncpg
 
 from connectors.postgres.change import Isolation, OutcomeUnknown
-from connectors.postgres.database import Pool, borrowed
+from connectors.postgres.database import DRIVER_TROUBLES, Pool, borrowed
 
 _STRICTNESS: dict[str, int] = {"read_committed": 0, "repeatable_read": 1, "serializable": 2}
 
@@ -71,13 +71,15 @@ async def in_request(pool: Pool, isolation: Isolation = "read_committed") -> Asy
         try:
             yield cast(Pool, _RequestPool(connection, isolation))
         except BaseException:
-            if not connection.is_closed():
+            # Where the connection is lost, so is the transaction.
+            with suppress(*DRIVER_TROUBLES):
                 await transaction.rollback()
             raise
         try:
             await transaction.commit()
         except (
             asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
             asyncpg.PostgresConnectionError,
             asyncpg.OperatorInterventionError,
             OSError,

@@ -14,8 +14,10 @@ import msgspec
 from backoffice.books import Transfer
 from backoffice.rerating import AccountRun, Rerating, ReratingSent, State, Work
 from backoffice.rerating_items import Charges, Item, PastCdr, Share, Summary, Sums
+from connectors.postgres import outbox
 from connectors.postgres.change import Change
 from connectors.postgres.database import Connection, copy_rows
+from connectors.postgres.facts import storable
 from connectors.postgres.moments import to_optional_text
 from connectors.postgres.past import UnknownVersion, check_version
 from connectors.postgres.queries import sql
@@ -98,6 +100,8 @@ class ReratingRecord:
             await check_version(connection, version)
         except UnknownVersion as unknown:
             return str(unknown)
+        if version > (latest := await outbox.latest_version(connection)):
+            return f"version {version} of the reference data is not published: the latest is {latest}"
         return None
 
     async def built_upon(self, rerating_id: int) -> int | None:
@@ -213,7 +217,7 @@ def _past_cdr(row: Any, *, known: bool) -> PastCdr:
     attempt = None if row["attempt"] is None else decode_switch_event(row["attempt"])
     account = row["account"]
     return PastCdr(
-        _decode_rated(row["record"]),
+        storable(_decode_rated(row["record"]), row["record"]),
         row["record"],
         row["copy"],
         attempt if isinstance(attempt, CallAttempt) else None,

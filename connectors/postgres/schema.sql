@@ -896,6 +896,32 @@ $$;
 
 COMMENT ON FUNCTION office.set_lock(lock_id text, kind text, digits text, account_id text, provider_id text, reason text, ends_at timestamp with time zone, actor text, acting_as text, at timestamp with time zone) IS 'A new lock; its author is who acts';
 
+CREATE FUNCTION office.word_parts(words text[]) RETURNS text[]
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $_$
+    SELECT coalesce(array_agg(DISTINCT substr('^' || w || '$', i, 3)), '{}')
+    FROM unnest(words) AS w, generate_series(1, length(w)) AS i
+$_$;
+
+COMMENT ON FUNCTION office.word_parts(words text[]) IS 'Three signs after the other of ^word$, for each word; backoffice/clients.py makes the same of what is looked for';
+
+CREATE FUNCTION office.words_of(words text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$
+    SELECT coalesce(pg_catalog.regexp_split_to_array(nullif(pg_catalog.btrim(pg_catalog.regexp_replace(
+        pg_catalog.translate(pg_catalog.lower(pg_catalog.normalize(words) COLLATE pg_catalog.pg_c_utf8), 'ё', 'е'),
+        '[^[:alnum:]]+', ' ', 'g'
+    )), ''), ' '), '{}')
+$$;
+
+COMMENT ON FUNCTION office.words_of(words text) IS 'Words of a text as they are searched: small letters, ё as е; backoffice/office.py makes the same of names';
+
+CREATE FUNCTION office.words_of_all(texts text[]) RETURNS text[]
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$ SELECT office.words_of(pg_catalog.array_to_string(texts, ' ')) $$;
+
+COMMENT ON FUNCTION office.words_of_all(texts text[]) IS 'Words of some texts one after the other, without those that are null';
+
 CREATE FUNCTION office.write_lock_history() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -1674,6 +1700,7 @@ CREATE TABLE office.accounts (
     comment text,
     created_at timestamp with time zone NOT NULL,
     created_by text NOT NULL,
+    mention_words text[] GENERATED ALWAYS AS (office.words_of_all(ARRAY[(account_id)::text, (place)::text, manager, comment])) STORED COLLATE pg_catalog."C",
     CONSTRAINT accounts_credit_limit_micros_check CHECK ((credit_limit_micros >= 0)),
     CONSTRAINT accounts_max_concurrent_calls_check CHECK ((max_concurrent_calls > 0)),
     CONSTRAINT accounts_opening_status_check CHECK ((opening_status = ANY (ARRAY['active'::text, 'blocked'::text, 'closed'::text]))),
@@ -1692,6 +1719,8 @@ COMMENT ON COLUMN office.accounts.critical_balance_micros IS 'At or below it a n
 COMMENT ON COLUMN office.accounts.status IS 'As the office ordered it; the engine''s word is in facts';
 
 COMMENT ON COLUMN office.accounts.manager IS 'Who is responsible; null: the client''s manager';
+
+COMMENT ON COLUMN office.accounts.mention_words IS 'Words of what the office has written of the account (§3.3)';
 
 CREATE TABLE office.bands (
     band_id office.id NOT NULL,
@@ -1774,6 +1803,7 @@ CREATE TABLE office.clients (
     created_at timestamp with time zone NOT NULL,
     created_by text NOT NULL,
     search_words text[] DEFAULT '{}'::text[] NOT NULL COLLATE pg_catalog."C",
+    mention_words text[] GENERATED ALWAYS AS (office.words_of_all(((ARRAY[(client_id)::text, (name)::text, surname, given_name, patronymic, city, inn, kpp, legal_address, manager, seller, region, comment] || phones) || emails))) STORED COLLATE pg_catalog."C",
     CONSTRAINT clients_inn_check CHECK ((inn ~ '^([0-9]{10}|[0-9]{12})$'::text)),
     CONSTRAINT clients_kind_check CHECK ((kind = ANY (ARRAY['company'::text, 'entrepreneur'::text, 'person'::text]))),
     CONSTRAINT clients_kpp_check CHECK ((kpp ~ '^[0-9]{9}$'::text))
@@ -1793,7 +1823,9 @@ COMMENT ON COLUMN office.clients.manager IS 'Who is responsible (§3.3)';
 
 COMMENT ON COLUMN office.clients.seller IS 'The agent who brought them';
 
-COMMENT ON COLUMN office.clients.search_words IS 'Words of the name as they are searched: small letters, ё as е, without quotes (§1.1, D47)';
+COMMENT ON COLUMN office.clients.search_words IS 'Words of the name and of a person''s names as they are searched, in their order (§1.1, D47)';
+
+COMMENT ON COLUMN office.clients.mention_words IS 'Words of all that is known of the client (§3.3)';
 
 CREATE VIEW office.colleagues AS
  SELECT name,
@@ -2888,15 +2920,23 @@ CREATE INDEX account_tags_tag ON office.account_tags USING btree (tag);
 
 CREATE INDEX accounts_client ON office.accounts USING btree (client_id);
 
+CREATE INDEX accounts_mention_parts ON office.accounts USING gin (office.word_parts(mention_words));
+
 CREATE INDEX accounts_plan ON office.accounts USING btree (tariff_plan_id);
 
 CREATE INDEX client_tags_tag ON office.client_tags USING btree (tag);
+
+CREATE INDEX clients_by_name ON office.clients USING btree (name, client_id);
 
 CREATE INDEX clients_inn ON office.clients USING btree (inn);
 
 CREATE INDEX clients_manager ON office.clients USING btree (manager);
 
+CREATE INDEX clients_mention_parts ON office.clients USING gin (office.word_parts(mention_words));
+
 CREATE INDEX clients_phones ON office.clients USING gin (phones);
+
+CREATE INDEX clients_word_parts ON office.clients USING gin (office.word_parts(search_words));
 
 CREATE INDEX commands_account ON office.commands USING btree (account_id, at DESC, command_id DESC);
 
@@ -2944,9 +2984,11 @@ CREATE INDEX number_requests_queue ON office.number_requests USING btree (desk, 
 
 CREATE INDEX numbers_account ON office.numbers USING btree (account_id) WHERE (account_id IS NOT NULL);
 
-CREATE INDEX numbers_provider ON office.numbers USING btree (provider_id) WHERE (provider_id IS NOT NULL);
+CREATE INDEX numbers_provider ON office.numbers USING btree (provider_id, number) WHERE (provider_id IS NOT NULL);
 
-CREATE INDEX numbers_region ON office.numbers USING btree (region, status, number) WHERE (region IS NOT NULL);
+CREATE INDEX numbers_rare ON office.numbers USING btree (number) WHERE ((saleable <> 'depends_on_ncv'::text) OR fmtn OR ((place)::text = 'Агентские номера'::text));
+
+CREATE INDEX numbers_region ON office.numbers USING btree (region, number) WHERE (region IS NOT NULL);
 
 CREATE INDEX numbers_status ON office.numbers USING btree (status, number);
 
@@ -2959,6 +3001,8 @@ CREATE INDEX price_list_versions_restores ON office.price_list_versions USING bt
 CREATE INDEX price_list_versions_staged ON office.price_list_versions USING btree (created_at) WHERE (state = 'staged'::text);
 
 CREATE INDEX prices_band ON office.prices USING btree (band_id) WHERE (band_id IS NOT NULL);
+
+CREATE INDEX prices_place ON office.prices USING btree (place) WHERE (place IS NOT NULL);
 
 CREATE UNIQUE INDEX prices_tier ON office.prices USING btree (version_id, prefix, from_second, service, place, incoming_service, band_id, valid_from, valid_to) NULLS NOT DISTINCT;
 
@@ -3188,9 +3232,6 @@ ALTER TABLE ONLY office.client_tags
 
 ALTER TABLE ONLY office.commands
     ADD CONSTRAINT commands_account_id_fkey FOREIGN KEY (account_id) REFERENCES office.accounts(account_id);
-
-ALTER TABLE ONLY office.commands
-    ADD CONSTRAINT commands_reverses_fkey FOREIGN KEY (reverses) REFERENCES office.commands(command_id);
 
 ALTER TABLE ONLY office.direct_managers
     ADD CONSTRAINT direct_managers_manager_fkey FOREIGN KEY (manager) REFERENCES access.users(name);

@@ -179,6 +179,15 @@ class ReferencePublisher:
             raise
         return publisher
 
+    @property
+    def staged(self) -> bool:
+        """Whether the topic says that anything is staged."""
+        return self._staged_there
+
+    def has(self, kind: str, name: str) -> bool:
+        """Whether it is published, and not removed."""
+        return self._latest(kind, name) is not None
+
     async def close(self) -> None:
         """Lets go of the producer."""
         await self._producer.close()
@@ -344,9 +353,7 @@ class ReferencePublisher:
             {kind: _Wanted(of, whole=False) for kind, of in wanted.items()}, lists, ready=editions
         )
 
-    async def stage_ahead(
-        self, lists: Sequence[tuple[PriceList, Sequence[PriceRow]]]
-    ) -> tuple[PriceListEdition, ...]:
+    async def stage_ahead(self, lists: Sequence[tuple[PriceList, Sequence[PriceRow]]]) -> tuple[PriceListEdition, ...]:
         """Sends ahead all that price lists need which come into force together later, in the place of what was staged
         before; the editions, for `publish_change`. Other changes may be published meanwhile, and until then."""
         packed: list[tuple[PriceListEdition, dict[str, bytes]]] = await self._aside(partial(_packed, lists))
@@ -402,9 +409,7 @@ class ReferencePublisher:
     ) -> Report:
         """One change after the other. `ready`: editions whose chunks are on the topic."""
         async with self._changing:
-            return await self._published(
-                wanted, lists, ready=ready, whole_lists=whole_lists, lead_seconds=lead_seconds
-            )
+            return await self._published(wanted, lists, ready=ready, whole_lists=whole_lists, lead_seconds=lead_seconds)
 
     async def _published(
         self,

@@ -112,6 +112,8 @@ class ReferenceReader:
         self._pending: dict[bytes, Stored] = {}
         self._closed: list[_Closed] = []
         self._staged: Staged | None = None
+        self._staged_next: Record | None = None
+        """Staged behind changes that are not in force yet: what was staged before may be one of them."""
         self._making: asyncio.Task[Tables] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._progress = asyncio.Condition()
@@ -224,10 +226,17 @@ class ReferenceReader:
                     # What was staged is needed until its change has come into force.
                     unstages = records.pop(STAGED, None) is not None
                     self._closed.append(_Closed(closing.version, record.timestamp_us, records, unstages))
+                    if unstages:
+                        self._staged_next = None
                     self._try_again = True
             elif record.key == STAGED and record.value is not None:
-                self._stage(record)
-                staged = True
+                # It takes the place of what was taken back before.
+                self._pending.pop(STAGED, None)
+                if self._closed:
+                    self._staged_next = record
+                else:
+                    self._stage(record)
+                    staged = True
             elif record.key is not None and not _is_chunk(record.key):
                 self._pending[record.key] = Stored(record.value, record.timestamp_us)
         if staged:
@@ -269,6 +278,10 @@ class ReferenceReader:
         if self._refusal is not None and self._try_again:
             self._try_again = False
             await self._read_anew()
+        if not self._closed and self._staged_next is not None:
+            record, self._staged_next = self._staged_next, None
+            self._stage(record)
+            self._make_staged()
 
     async def _put_in_force(self, coming: Gathered, closed: "_Closed") -> None:
         """1. Look whether it fits. 2. Make the tables, if they have not been made. 3. Swap. 4. Tell."""

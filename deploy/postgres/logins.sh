@@ -9,7 +9,8 @@ secrets=${SECRETS:-/run/secrets}
 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
     --set database="$POSTGRES_DB" \
     --set owner="$(cat "$secrets/owner")" --set relay="$(cat "$secrets/relay")" \
-    --set projector="$(cat "$secrets/projector")" --set console="$(cat "$secrets/console")" <<'SQL'
+    --set projector="$(cat "$secrets/projector")" --set console="$(cat "$secrets/console")" \
+    --set nightly="$(cat "$secrets/nightly")" <<'SQL'
 CREATE ROLE tollgate_app NOLOGIN;
 CREATE ROLE tollgate_projector NOLOGIN;
 CREATE ROLE tollgate_relay NOLOGIN;
@@ -19,9 +20,10 @@ CREATE ROLE owner LOGIN PASSWORD :'owner';
 CREATE ROLE relay LOGIN PASSWORD :'relay' IN ROLE tollgate_relay;
 CREATE ROLE projector LOGIN PASSWORD :'projector' IN ROLE tollgate_projector;
 CREATE ROLE console LOGIN PASSWORD :'console' IN ROLE tollgate_app;
+CREATE ROLE nightly LOGIN PASSWORD :'nightly' IN ROLE tollgate_app;
 
 ALTER DATABASE :"database" OWNER TO owner;
 REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
-GRANT CONNECT ON DATABASE :"database" TO owner, relay, projector, console, tollgate_readonly;
+GRANT CONNECT ON DATABASE :"database" TO owner, relay, projector, console, nightly, tollgate_readonly;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 SQL

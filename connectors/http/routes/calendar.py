@@ -30,8 +30,8 @@ class CalendarDay(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Calendar(Struct, frozen=True):
-    """All such days of a period. Others that a calendar was loaded for are what their weekday says: Monday to Friday are
-    worked. Where none was loaded, the public holidays of Russia count."""
+    """All such days of a period. Others that a calendar was loaded for are what their weekday says: Monday to Friday
+    are worked. Where none was loaded, the public holidays of Russia count."""
 
     days: tuple[CalendarDay, ...]
 

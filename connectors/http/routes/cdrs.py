@@ -2,15 +2,17 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from litestar import Response
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from backoffice.access import masked_number
-from backoffice.clients import CURRENT_SECONDS, service_code, without_calls
+from backoffice.clients import CURRENT_SECONDS, USUAL_SERVICES, Period, service_code, without_calls
+from backoffice.office import service_name
 from backoffice.refusals import NotThere
-from backoffice.words import Digits, Id, Moment
+from backoffice.words import Id, Moment
+from connectors.convert.common import NumberRule
 from connectors.files.table_export import Cell
 from connectors.http.call import Call
 from connectors.http.exports import DEFAULT_ROWS, PRODUCES, ExportLimit, FileFormat, file_of, roubles
@@ -26,6 +28,10 @@ from schemas.events import Service
 from schemas.times import EARLIEST_US, LATEST_US, from_datetime, to_datetime
 
 Part = Literal["current", "archive"]
+Called = Annotated[str, Meta(min_length=1, max_length=40, examples=["8 (495) 111-22-33", "381114112060"])]
+"""A number as people write it, or in E.164 digits (D31)."""
+
+e164 = NumberRule().e164
 
 _BEGINNING, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _PIECE = 1_000
@@ -34,13 +40,16 @@ _FIRST: _Place = (_END, "", 0)
 
 
 class CdrsAsked(Struct, frozen=True):
-    """Which calls; all conditions together. The service must be said: `CALLS_REC` and `CALLS_REC_UNLIM` are two."""
+    """Which calls; all conditions together. The service must be said: `CALLS_REC` and `CALLS_REC_UNLIM` are two.
+
+    Capitals do not count; a service that no call, price, discount or account has is refused.
+    """
 
     service: Service
     part: Part | None = None
     """`current`: ended less than 60 minutes ago; `archive`: the others; both if left out."""
     account_id: Id | None = None
-    called: Digits | None = None
+    called: Called | None = None
     since: Moment | None = None
     """Calls that ended then or later."""
     until: Moment | None = None
@@ -55,7 +64,7 @@ class CdrsExported(Struct, frozen=True):
     service: Service
     part: Part | None = None
     account_id: Id | None = None
-    called: Digits | None = None
+    called: Called | None = None
     since: Moment | None = None
     until: Moment | None = None
     file: FileFormat = "csv"
@@ -110,10 +119,11 @@ class CdrList(Struct, frozen=True):
 
 @get("/api/cdrs", requires="calls.see", summary="Finished calls (§2.5)", parties=True, problems=(404,))
 async def cdrs(call: Call, asked: CdrsAsked) -> CdrList:
-    connected = await _connected(call, asked.account_id)
+    terms = _terms(asked)
+    connected = await _connected(call, terms.account_id)
     place = place_of(asked.after, int, str, int)
     begin = _FIRST if place is None else (to_datetime(min(max(place[0], EARLIEST_US), LATEST_US)), place[1], place[2])
-    rows = await _rows(call, asked, begin, asked.limit + 1)
+    rows = await _rows(call, terms, begin, asked.limit + 1)
     corrected = await corrections(call.pool, [_key(row) for row in rows])
     found = page(
         rows,
@@ -122,7 +132,10 @@ async def cdrs(call: Call, asked: CdrsAsked) -> CdrList:
         lambda row: cursor(from_datetime(row["ended_at"]), row["cdr_id"], row["copy"]),
     )
     nothing = not found.items and place is None
-    why = without_calls(asked.service, connected) if nothing else None
+    why = None
+    if nothing:
+        await _check_service(call, terms.service)
+        why = without_calls(terms.service, connected, Period(terms.since, terms.until, terms.part), call.now)
     return CdrList(found.items, found.next, connected, why)
 
 
@@ -134,14 +147,17 @@ async def cdrs(call: Call, asked: CdrsAsked) -> CdrList:
     problems=(404,),
 )
 async def export_cdrs(call: Call, asked: CdrsExported) -> Response[bytes]:
-    await _connected(call, asked.account_id)
+    terms = _terms(asked)
+    await _connected(call, terms.account_id)
     # One row beyond the limit: a list that is cut unseen would be believed.
     last: _Place | None = _FIRST
     left = asked.limit + 1
     while last is not None and left > 0:
-        rows = await _rows(call, asked, last, min(left, 50_000))
+        rows = await _rows(call, terms, last, min(left, 50_000))
         left -= len(rows)
         last = _end_of(rows) if len(rows) == 50_000 else None
+    if left > asked.limit:
+        await _check_service(call, terms.service)
     if left <= 0:
         raise unfit(ErrorAt(f"there are more than {asked.limit} rows: ask for a shorter period", parameter="limit"))
     whole = call.asker.may("parties.see")
@@ -149,12 +165,50 @@ async def export_cdrs(call: Call, asked: CdrsExported) -> Response[bytes]:
     async def pieces() -> AsyncIterator[Sequence[Sequence[Cell]]]:
         place: _Place | None = _FIRST
         while place is not None:
-            rows = await _rows(call, asked, place, _PIECE)
+            rows = await _rows(call, terms, place, _PIECE)
             corrected = await corrections(call.pool, [_key(row) for row in rows])
             yield [_line(row, corrected.get(_key(row)), whole=whole) for row in rows]
             place = _end_of(rows) if len(rows) == _PIECE else None
 
     return file_of("cdrs", asked.file, _HEADER, pieces())
+
+
+class _Terms(NamedTuple):
+    """What is looked for, as the record has it."""
+
+    service: str
+    part: Part | None
+    account_id: str | None
+    called: str | None
+    since: datetime | None
+    until: datetime | None
+
+
+def _terms(asked: CdrsAsked | CdrsExported) -> _Terms:
+    """Raises Problem 422."""
+    problems = []
+    service = service_name(asked.service)
+    if not service:
+        problems.append(ErrorAt("is blank: name the service, as in CALLS_REC", parameter="service"))
+    called = None if asked.called is None else e164(asked.called)
+    if called is not None and not (called.isascii() and called.isdigit() and len(called) <= 15):
+        problems.append(
+            ErrorAt("is no number: write up to 15 digits, as in 381114112060 or 8 (495) 111-22-33", parameter="called")
+        )
+    since, until = moment_of(asked.since, "since"), moment_of(asked.until, "until")
+    if since is not None and until is not None and until <= since:
+        problems.append(ErrorAt("is not after since: the period holds nothing", parameter="until"))
+    if problems:
+        raise unfit(*problems)
+    return _Terms(service, asked.part, asked.account_id, called, since, until)
+
+
+async def _check_service(call: Call, service: str) -> None:
+    """Of a search that found nothing: raises Problem 422 for a service that there is not."""
+    if service not in USUAL_SERVICES and not await call.pool.fetchval(sql("cdrs/service_known"), service):
+        known = ", ".join(service_code(one) for one in USUAL_SERVICES)
+        text = f"no call, price, discount or account has a service {service!r}; the usual ones are {known}"
+        raise unfit(ErrorAt(text, parameter="service"))
 
 
 async def _connected(call: Call, account_id: str | None) -> tuple[str, ...] | None:
@@ -166,9 +220,8 @@ async def _connected(call: Call, account_id: str | None) -> tuple[str, ...] | No
     return tuple(row["service"] for row in rows)
 
 
-async def _rows(call: Call, asked: CdrsAsked | CdrsExported, place: _Place, limit: int) -> list[Any]:
-    since = moment_of(asked.since, "since") or _BEGINNING
-    until = moment_of(asked.until, "until") or _END
+async def _rows(call: Call, asked: _Terms, place: _Place, limit: int) -> list[Any]:
+    since, until = asked.since or _BEGINNING, asked.until or _END
     border = call.now - timedelta(seconds=CURRENT_SECONDS)
     if asked.part == "current":
         # What ended exactly 60 minutes ago is in the archive.

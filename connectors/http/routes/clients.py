@@ -1,26 +1,35 @@
 """Finding clients (§1.1, §2.1) and the card that shows all of one (§3.3)."""
 
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from litestar import Response
 from msgspec import Meta, Struct
 
-from backoffice.clients import exact_pattern, name_patterns
+from backoffice.clients import exact_pattern, name_patterns, number_wanted, word_parts
 from backoffice.refusals import NotThere
+from connectors.convert.common import NumberRule
+from connectors.files.table_export import Cell
 from connectors.http.call import Call
-from connectors.http.exports import PRODUCES, FileFormat, file_of
+from connectors.http.exports import DEFAULT_ROWS, PRODUCES, ExportLimit, FileFormat, file_of
 from connectors.http.paging import After, cursor, page, place_of
 from connectors.http.problems import ErrorAt, unfit
 from connectors.http.route import get
+from connectors.postgres.clients import Place, Wanted
+from connectors.postgres.clients import search as search_clients
 from connectors.postgres.moments import to_moment, to_optional_text
 from connectors.postgres.queries import sql
 
 Entered = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S")]
 ClientLimit = Annotated[int, Meta(ge=1, le=5_000, description="How many rows at most (D48).")]
 
+e164 = NumberRule().e164
+"""Numbers as people type them, in E.164 digits (D31)."""
+
 _MONTHS = 12
+_PIECE = 5_000
 _WRITE_OFFS = 20
 _MOST_OF_A_KIND = 20
 _SHOWN = ("client_id", "kind", "name", "surname", "given_name", "patronymic", "city", "inn", "manager")
@@ -29,7 +38,8 @@ _SHOWN = ("client_id", "kind", "name", "surname", "given_name", "patronymic", "c
 class ClientsAsked(Struct, frozen=True):
     """By account, name or company, INN, or a number that the client uses; all conditions together.
 
-    `%` in a name: `Попов%` a word that begins so, `%сервис` one that ends so; in the others any signs. None: everyone.
+    `%` in a name: `Попов%` a word that begins so, `%сервис` one that ends so, `стр%вис` one or some in a row that begin
+    and end so; in the others any signs. Numbers as people write them: `8 (495) 111-22-33`. None: everyone.
     """
 
     account_id: Entered | None = None
@@ -41,14 +51,14 @@ class ClientsAsked(Struct, frozen=True):
 
 
 class ClientsExported(Struct, frozen=True):
-    """As in the search."""
+    """As in the search; a list of more than `limit` rows is refused rather than cut."""
 
     account_id: Entered | None = None
     name: Entered | None = None
     inn: Entered | None = None
     number: Entered | None = None
     file: FileFormat = "csv"
-    limit: ClientLimit = 5_000
+    limit: ExportLimit = DEFAULT_ROWS
 
 
 class AccountLine(Struct, frozen=True):
@@ -226,14 +236,37 @@ class FoundNumber(Struct, frozen=True):
     region: str | None
 
 
+class FoundLock(Struct, frozen=True):
+    """A lock in force, by its id, its mask, its author or the words of its reason."""
+
+    lock_id: str
+    kind: str
+    digits: str
+    account_id: str | None
+    provider_id: str | None
+    author: str
+    reason: str
+
+
+FoundKind = Literal["clients", "companies", "accounts", "numbers", "mentioned", "locks"]
+
+
 class Mentions(Struct, frozen=True):
     """What mentions the text, by kind; of each kind the first twenty."""
 
     clients: tuple[ClientRow, ...]
+    """By name."""
     companies: tuple[ClientRow, ...]
     """By INN."""
     accounts: tuple[FoundAccount, ...]
+    """By id; then those of which the manager, the place, the comment or a tag has it."""
     numbers: tuple[FoundNumber, ...]
+    mentioned: tuple[ClientRow, ...]
+    """Clients whose id, city, manager, seller, region, address, KPP, phone, e-mail, comment or tag has it."""
+    locks: tuple[FoundLock, ...] | None
+    """Null: not for whoever asks."""
+    more: tuple[FoundKind, ...]
+    """Kinds of which there are more than these twenty: say more of what is looked for."""
 
 
 @get("/api/clients", requires="clients.see", summary="Find clients (§1.1, §2.1)")
@@ -247,28 +280,29 @@ async def clients(call: Call, asked: ClientsAsked) -> ClientList:
 
 @get("/api/clients/export", requires="clients.see", summary="Clients as a file", produces=PRODUCES)
 async def export_clients(call: Call, asked: ClientsExported) -> Response[bytes]:
-    total, rows = await _search(call, asked, None, asked.limit)
+    total, _ = await _search(call, asked, None, 1)
     if total > asked.limit:
-        raise unfit(ErrorAt(f"{total} clients were found: ask for fewer, or for a higher limit", parameter="limit"))
-    found = await _with_accounts(call, rows)
+        raise unfit(ErrorAt(f"{total} clients were found, more than {asked.limit}: ask for fewer", parameter="limit"))
 
-    async def pieces() -> Any:
-        yield [
-            (
-                one.client_id,
-                one.name,
-                one.given_name,
-                one.patronymic,
-                one.city,
-                one.inn,
-                one.manager,
-                " ".join(account.account_id for account in one.accounts),
-            )
-            for one in found
-        ]
+    async def pieces() -> AsyncIterator[Sequence[Sequence[Cell]]]:
+        place: tuple[Any, ...] | None = None
+        left = asked.limit
+        while left > 0:
+            _, rows = await _search(call, asked, place, min(left, _PIECE))
+            if not rows:
+                return
+            yield [_line(one) for one in await _with_accounts(call, rows)]
+            place, left = (rows[-1]["name"], rows[-1]["client_id"]), left - len(rows)
 
-    header = ("client_id", "name", "given_name", "patronymic", "city", "inn", "manager", "accounts")
-    return file_of("clients", asked.file, header, pieces())
+    return file_of("clients", asked.file, _HEADER, pieces())
+
+
+_HEADER = ("client_id", "kind", "name", "surname", "given_name", "patronymic", "city", "inn", "manager", "accounts")
+
+
+def _line(one: ClientRow) -> tuple[Cell, ...]:
+    known: list[Cell] = [getattr(one, name) for name in _HEADER[:-1]]
+    return (*known, " ".join(account.account_id for account in one.accounts))
 
 
 @get("/api/clients/{client_id:str}", requires="clients.see", summary="A client's card (§3.3)", problems=(404,))
@@ -351,38 +385,51 @@ async def account_card(call: Call, account_id: str) -> AccountCard:
 @get("/api/search", requires="clients.see", summary="Whatever mentions a text (§3.3)")
 async def search(call: Call, asked: SearchAsked) -> Mentions:
     text = asked.text.strip()
-    by_name = ClientsAsked(name=text) if name_patterns(text) else None
-    named = [] if by_name is None else (await _search(call, by_name, None, _MOST_OF_A_KIND))[1]
-    taxed = (await _search(call, ClientsAsked(inn=text), None, _MOST_OF_A_KIND))[1]
-    accounts = await call.pool.fetch(sql("clients/found_accounts"), exact_pattern(text), _MOST_OF_A_KIND)
-    digits = exact_pattern(text.lstrip("+"))
-    numbers = await call.pool.fetch(sql("clients/numbers"), digits, _MOST_OF_A_KIND)
+    patterns, parts = list(name_patterns(text)), list(word_parts(text))
+    number, most = number_wanted(text, e164), _MOST_OF_A_KIND + 1
+    named = (await _search(call, ClientsAsked(name=text), None, most))[1] if patterns else []
+    taxed = (await _search(call, ClientsAsked(inn=text), None, most))[1]
+    whole = exact_pattern(text)
+    accounts = await call.pool.fetch(sql("clients/found_accounts"), whole, parts, patterns or [_NOTHING], most)
+    numbers = await call.pool.fetch(sql("clients/numbers"), exact_pattern(number), most)
+    mentioned = []
+    if patterns:
+        mentioned = await call.pool.fetch(sql("clients/mentioning"), parts, patterns, number, whole, most)
+    locks = None
+    if call.asker.may("locks.see"):
+        locks = await call.pool.fetch(sql("clients/found_locks"), text, number, patterns or [_NOTHING], most)
+    found: dict[FoundKind, list[Any]] = {
+        "clients": named,
+        "companies": taxed,
+        "accounts": accounts,
+        "numbers": numbers,
+        "mentioned": mentioned,
+        "locks": locks or [],
+    }
+    shown = {kind: rows[:_MOST_OF_A_KIND] for kind, rows in found.items()}
     return Mentions(
-        await _with_accounts(call, named),
-        await _with_accounts(call, taxed),
-        tuple(FoundAccount(*row) for row in accounts),
-        tuple(FoundNumber(*row) for row in numbers),
+        await _with_accounts(call, shown["clients"]),
+        await _with_accounts(call, shown["companies"]),
+        tuple(FoundAccount(*row) for row in shown["accounts"]),
+        tuple(FoundNumber(*row) for row in shown["numbers"]),
+        await _with_accounts(call, shown["mentioned"]),
+        None if locks is None else tuple(FoundLock(*row) for row in shown["locks"]),
+        tuple(kind for kind, rows in found.items() if len(rows) > _MOST_OF_A_KIND),
     )
+
+
+_NOTHING = ""
+"""A pattern that no words fit."""
 
 
 async def _search(
     call: Call, asked: ClientsAsked | ClientsExported, place: tuple[Any, ...] | None, limit: int
 ) -> tuple[int, list[Any]]:
-    patterns: tuple[str, ...] = ()
-    if asked.name is not None and not (patterns := name_patterns(asked.name)) and asked.name.strip().strip("%"):
+    if asked.name is not None and not name_patterns(asked.name) and asked.name.strip().strip("%"):
         raise unfit(ErrorAt("has no word to look for", parameter="name"))
-    rows = await call.pool.fetch(
-        sql("clients/search"),
-        *(
-            None if asked.account_id is None else exact_pattern(asked.account_id),
-            list(patterns),
-            None if asked.inn is None else exact_pattern(asked.inn),
-            None if asked.number is None else exact_pattern(asked.number.strip().lstrip("+")),
-        ),
-        *(place or (None, None)),
-        limit,
-    )
-    return rows[0]["total"], [row for row in rows if row["client_id"] is not None]
+    number = None if asked.number is None else number_wanted(asked.number, e164)
+    wanted = Wanted(asked.account_id, asked.name, asked.inn, number)
+    return await search_clients(call.pool, wanted, after=None if place is None else Place(*place), limit=limit)
 
 
 async def _with_accounts(call: Call, rows: list[Any]) -> tuple[ClientRow, ...]:

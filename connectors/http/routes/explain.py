@@ -11,22 +11,18 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from backoffice.explain import (
-    CallFacts,
+from backoffice.call_facts import CallFacts, RejectedFact
+from backoffice.call_words import (
     ChargeTold,
     DecisionTold,
-    Difference,
-    RejectedFact,
-    Today,
-    Verified,
-    all_same,
     charge_told,
     decision_told,
-    differences,
-    rated_differences,
+    lock_authors,
     story,
+    with_contacts,
 )
-from backoffice.locks import HistoryEntry, whom_to_ask
+from backoffice.explain import Difference, Today, Verified, all_same, differences, rated_differences
+from backoffice.locks import HistoryEntry
 from backoffice.refusals import InTheWay, NotThere
 from backoffice.words import Id, Moment
 from connectors.convert.common import NumberRule
@@ -245,6 +241,8 @@ async def _shown(call: Call, facts: CallFacts, today: Today, verified: tuple[Ver
         differing = differences(decision, today.decision, money=money)
     for then, now in today.rated:
         differing += rated_differences(then, now)
+    told = [await _told(call, one.answer.record, money=money) for one in facts.extensions]
+    extensions = tuple([one for one in told if one is not None])
     return CallExplained(
         facts.attempt_id,
         story(facts),
@@ -264,7 +262,7 @@ async def _shown(call: Call, facts: CallFacts, today: Today, verified: tuple[Ver
         await _told(call, decision, money=money),
         await _history(call, decision),
         len(facts.repeats),
-        tuple([decision_told(one.answer.record, money=money) for one in facts.extensions]),
+        extensions,
         None if facts.release is None else facts.release.at,
         tuple([_rated(one.record, money=money) for one in facts.rated]),
         facts.rejected if call.asker.may("rejected.see") else (),
@@ -276,15 +274,12 @@ async def _shown(call: Call, facts: CallFacts, today: Today, verified: tuple[Ver
 
 
 async def _told(call: Call, decision: CallDecision | None, *, money: bool) -> DecisionTold | None:
-    """In words, with the way to reach a lock's author."""
+    """In words, with the way to reach the authors of locks."""
     if decision is None:
         return None
-    told = decision_told(decision, money=money)
-    if isinstance(decision.reason, LockReason):
-        author = decision.reason.author
-        known = await colleagues(call.pool, [author])
-        told = replace(told, ask=whom_to_ask(author, known.get(author)))
-    return told
+    authors = lock_authors([decision])
+    known = await colleagues(call.pool, authors) if authors else {}
+    return with_contacts(decision_told(decision, money=money), decision, known)
 
 
 async def _history(call: Call, decision: CallDecision | None) -> tuple[HistoryEntry, ...]:

@@ -29,15 +29,16 @@ from backoffice.locks import (
     Scope,
     State,
     mask,
+    number_or_direction,
     whom_to_ask,
 )
 from backoffice.refusals import NotThere
-from backoffice.words import Id, Moment
+from backoffice.words import AsOf, Id
 from connectors.convert.common import NumberRule
 from connectors.http.call import Call
 from connectors.http.paging import After, Limit, cursor, place_of
 from connectors.http.problems import ErrorAt, unfit
-from connectors.http.reading import moment_of
+from connectors.http.reading import as_of_day
 from connectors.http.route import check, get, patch, post
 from connectors.postgres import locks as record
 from connectors.postgres.locks import LettersRecord, LocksRecord, LooksRecord, Place, TrafficRecord, new_lock_id
@@ -59,9 +60,11 @@ class LocksAsked(Struct, frozen=True):
     begins_with: Entered | None = None
     """Masks that begin so."""
     number: Entered | None = None
-    """Masks that cover this number, as people type it."""
+    """Masks that cover this number or direction, as people type it."""
     text: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     """What the reason holds, in small letters or capitals."""
+    at: AsOf | None = None
+    """Locks as they were then; as they are now if left out."""
     after: After | None = None
     limit: Limit = 100
 
@@ -100,12 +103,13 @@ class History(Struct, frozen=True):
 
 
 class LockCheckAsked(Struct, frozen=True):
-    """A number as people type it, and whose call it is. Left out, the account is anybody: global locks alone."""
+    """A number or a direction (`381`, `38111XXXXXX`) as people type it, and whose call it is. Left out, the account is
+    anybody: global locks alone."""
 
     number: Entered
     account_id: Id | None = None
-    at: Moment | None = None
-    """A moment that has passed: what covered the number then; now if left out."""
+    at: AsOf | None = None
+    """What covered the number then; now if left out."""
     service: Annotated[str, Meta(min_length=1, max_length=64, examples=[OUTGOING, "forwarding"])] = OUTGOING
 
 
@@ -121,6 +125,7 @@ async def locks(call: Call, asked: LocksAsked) -> LockList:
         None if asked.begins_with is None else _mask(asked.begins_with, "begins_with"),
         None if asked.number is None else _number(asked.number, "number"),
         asked.text,
+        as_of_day(call, asked.at, "at"),
     )
     found = await record.page(
         call.pool,
@@ -150,9 +155,7 @@ async def lock_history(call: Call, lock_id: str) -> History:
     problems=(404,),
 )
 async def check_lock(call: Call, asked: LockCheckAsked) -> LockAnswer:
-    as_of = moment_of(asked.at, "at")
-    if as_of is not None and as_of > call.now:
-        raise unfit(ErrorAt("lies in the future: which locks there will be is not known", parameter="at"))
+    as_of = as_of_day(call, asked.at, "at")
     number = _number(asked.number, "number")
     if asked.account_id is not None and not await LooksRecord(call.pool).has_account(asked.account_id):
         raise NotThere("account", asked.account_id)
@@ -236,7 +239,7 @@ async def ask_about_lock(call: Call, lock_id: str, sent: QuestionSent) -> Questi
 
 def _number(text: str, parameter: str) -> str:
     try:
-        return mask("number", text, e164)
+        return number_or_direction(text, e164)
     except ValueError as error:
         raise unfit(ErrorAt(str(error), parameter=parameter)) from None
 

@@ -172,8 +172,6 @@ async def numbers(call: Call, asked: NumbersAsked) -> NumberList:
     place = place_of(asked.after, str)
     terms = _wanted(asked)
     async with call.pool.acquire() as connection, connection.transaction(readonly=True):
-        # Each search is planned for what it asks.
-        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
         looks = looks_of(call, connection)
         found = await looks.search(terms, "" if place is None else place[0], asked.limit + 1)
         total = await looks.count(terms)
@@ -190,7 +188,6 @@ async def numbers(call: Call, asked: NumbersAsked) -> NumberList:
 async def export_numbers(call: Call, asked: NumbersExported) -> Response[bytes]:
     terms = _wanted(asked)
     async with call.pool.acquire() as connection, connection.transaction(readonly=True):
-        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
         found = await looks_of(call, connection).search(terms, "", asked.limit)
 
     async def pieces() -> AsyncIterator[Sequence[Sequence[Cell]]]:

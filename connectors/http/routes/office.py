@@ -9,6 +9,7 @@ import secrets
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from backoffice import office as rules
 from backoffice.numbers.sale import release_all
@@ -125,9 +126,40 @@ async def take_tag(call: Call, client_id: str, tag: str) -> None:
 # -- accounts ---------------------------------------------------------------------------------------------------------
 
 
+class AccountShown(Struct, frozen=True):
+    """An account as the office has it; what it holds now is the engine's to say. What it was opened
+    with and its credit limit are null for whoever may not see money."""
+
+    account_id: str
+    client_id: str
+    tariff_plan_id: str
+    payment_mode: Literal["prepaid", "postpaid"]
+    currency: str
+    opening_balance_micros: int | None
+    opening_status: Literal["active", "blocked", "closed"]
+    credit_limit_micros: int | None
+    critical_balance_micros: int | None
+    place: str | None
+    max_concurrent_calls: int | None
+    status: Literal["active", "blocked", "closed"]
+    """As the office ordered it."""
+    manager: str | None
+    comment: str | None
+
+
+_AMOUNTS = ("opening_balance_micros", "credit_limit_micros")
+
+
+def _shown(call: Call, found: AccountData) -> AccountShown:
+    values = asdict(found)
+    if not call.asker.may("money.see"):
+        values |= dict.fromkeys(_AMOUNTS)
+    return AccountShown(**values)
+
+
 @get("/api/accounts/{account_id:str}", requires="accounts.see", summary="An account as the office has it")
-async def account(call: Call, account_id: str) -> AccountData:
-    return await _account(call, account_id)
+async def account(call: Call, account_id: str) -> AccountShown:
+    return _shown(call, await _account(call, account_id))
 
 
 async def _account(call: Call, account_id: str) -> AccountData:
@@ -143,9 +175,10 @@ async def _account(call: Call, account_id: str) -> AccountData:
     summary="Open an account, or change one",
     problems=(409,),
 )
-async def put_account(call: Call, account_id: str, sent: AccountSent) -> AccountData:
+async def put_account(call: Call, account_id: str, sent: AccountSent) -> AccountShown:
+    """An opening balance and a changed credit limit take money.top_up besides."""
     async with call.change(sent.reason) as tx:
-        return await rules.put_account(OfficeRecord(tx), tx, account_id, sent)
+        return _shown(call, await rules.put_account(OfficeRecord(tx), tx, call.asker, account_id, sent))
 
 
 @get("/api/accounts/{account_id:str}/discounts", requires="discounts.see", summary="Discounts of an account (§3.3)")
@@ -225,6 +258,15 @@ async def top_ups(call: Call, account_id: str, asked: CommandsAsked) -> Page[Com
 @get("/api/accounts/{account_id:str}/write-offs", requires="money.see", summary="Write-offs other than calls (§3.3)")
 async def write_offs(call: Call, account_id: str, asked: CommandsAsked) -> Page[Command]:
     return await _commands(call, account_id, ("write_off",), asked)
+
+
+@get(
+    "/api/accounts/{account_id:str}/corrections",
+    requires="money.see",
+    summary="Corrections: calls that were rated again",
+)
+async def corrections(call: Call, account_id: str, asked: CommandsAsked) -> Page[Command]:
+    return await _commands(call, account_id, ("correction",), asked)
 
 
 @get("/api/accounts/{account_id:str}/orders", requires="accounts.see", summary="Blocks, unblocks and the closing")
@@ -429,6 +471,7 @@ ROUTES = (
     payments,
     top_ups,
     write_offs,
+    corrections,
     orders,
     enter_payment,
     enter_top_up,

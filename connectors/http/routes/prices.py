@@ -22,7 +22,7 @@ from backoffice.price_lint import ProviderLoss, Reading, RuleCount, Severity
 from backoffice.price_lists import Kind, Now, Publication, RollBack, Stage, Terms, Version, Why
 from backoffice.price_rehearsal import Group, Losses, Rehearsal, Sums, Unpriced, Wanted
 from backoffice.refusals import NotThere
-from backoffice.words import Moment, Reason
+from backoffice.words import END, Moment, Reason, shaped
 from connectors.files.price_upload import BadUpload, PriceUpload
 from connectors.http.call import Call
 from connectors.http.paging import After, Limit, Page, cursor, page, place_of
@@ -43,7 +43,10 @@ ANY_BYTES = "application/octet-stream"
 
 DifferenceKind = Literal["new", "gone", "dearer", "cheaper", "changed"]
 KINDS: tuple[DifferenceKind, ...] = ("new", "gone", "dearer", "cheaper", "changed")
-Digits = Annotated[str, Meta(pattern=r"^[0-9]{0,15}$", examples=["381"])]
+Digits = Annotated[
+    str,
+    shaped(r"^[0-9]{0,15}" + END, "is no prefix; give up to 15 digits of E.164, such as 381", examples=["381"]),
+]
 Seconds = Annotated[float, Meta(ge=0, le=60)]
 LARGEST_NUMBER = 2**31 - 1
 

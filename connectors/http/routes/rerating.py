@@ -13,12 +13,12 @@ from msgspec import Meta, Struct
 
 from backoffice import rerating as rules
 from backoffice.access import masked_number
+from backoffice.call_words import ChargeTold, charge_told
 from backoffice.clients import service_code
-from backoffice.explain import ChargeTold, charge_told
 from backoffice.refusals import NotThere
 from backoffice.rerating import Rerating, ReratingSent, State
 from backoffice.rerating_items import Charges
-from backoffice.words import Id, Reason
+from backoffice.words import END, Id, Reason, shaped
 from connectors.files.table_export import Cell
 from connectors.http.call import Call
 from connectors.http.exports import DEFAULT_ROWS, PRODUCES, ExportLimit, FileFormat, file_of, roubles
@@ -52,11 +52,17 @@ class Why(Struct, frozen=True, forbid_unknown_fields=True):
     reason: Reason
 
 
+Fingerprint = Annotated[
+    str,
+    shaped(r"^[0-9a-f]{64}" + END, "is no fingerprint; take that of the preview that was looked at, 64 hex digits"),
+]
+
+
 class Approval(Struct, frozen=True, forbid_unknown_fields=True):
     """That a run may be posted. `fingerprint`: of the preview that was looked at; another one is not approved then."""
 
     reason: Reason
-    fingerprint: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?![\s\S])")] | None = None
+    fingerprint: Fingerprint | None = None
 
 
 class AccountsAsked(Struct, frozen=True):

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import asyncpg
 from litestar import Response
 from msgspec import Struct
 from prometheus_client.exposition import choose_encoder
@@ -11,6 +10,7 @@ from prometheus_client.exposition import choose_encoder
 from connectors.http.call import Call
 from connectors.http.problems import ErrorAt, Problem
 from connectors.http.route import PUBLIC, get
+from connectors.postgres.database import DRIVER_TROUBLES
 
 READY_SECONDS = 2.0
 """How long the database may take to say that it is there."""
@@ -40,7 +40,7 @@ async def ready(call: Call) -> Ready:
     try:
         async with asyncio.timeout(READY_SECONDS):
             await call.pool.fetchval("SELECT 1")
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except DRIVER_TROUBLES:
         waiting_for.append("the record: the database does not answer")
     if waiting_for:
         raise Problem(

@@ -8,16 +8,17 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from backoffice.locks import number_or_direction
 from backoffice.refusals import NotThere
 from backoffice.tariff_check import DEFAULT_INCOMING, NotKnown, TariffCheck, check_tariff
-from backoffice.words import Id, Moment
+from backoffice.words import END, Id, Moment, shaped
 from connectors.convert.common import NumberRule
 from connectors.http.call import Call
 from connectors.http.problems import ErrorAt, unfit
 from connectors.http.reading import moment_of
 from connectors.http.route import get
 from connectors.postgres import reference
-from connectors.postgres.current import tables_of_number
+from connectors.postgres.current import incoming_services, places, tables_of_number
 from connectors.postgres.price_versions import VersionRecord
 from connectors.postgres.queries import sql
 from schemas.events import FORWARDING, OUTGOING
@@ -27,10 +28,16 @@ from schemas.times import from_datetime, to_text
 e164 = NumberRule().e164
 """Numbers as people type them, in E.164 digits (D31)."""
 
-Entered = Annotated[str, Meta(min_length=1, max_length=40, examples=["+381 11 411 20 60"])]
+Entered = Annotated[str, Meta(min_length=1, max_length=40, examples=["+381 11 411 20 60", "38111XXXXXX"])]
 
-
-StagedList = Annotated[str, Meta(pattern=r"^.{1,64}/[0-9]{1,9}$", examples=["R-1/3"])]
+StagedList = Annotated[
+    str,
+    shaped(
+        r"^.{1,64}/[0-9]{1,9}" + END,
+        "is no version of a price list; write the list and the version's number as R-1/3",
+        examples=["R-1/3"],
+    ),
+]
 """A version of a price list, `<list>/<number>`, to be taken in the place of the one in force."""
 
 
@@ -107,6 +114,8 @@ class TariffAnswer(Struct, frozen=True):
     would_be_rated: bool
     reasons: tuple[str, ...]
     verdict: str
+    emergency: bool
+    """Whether calls to it always pass, free: then no provider is asked."""
 
 
 class Option(Struct, frozen=True):
@@ -159,6 +168,8 @@ async def tariff_check(call: Call, asked: TariffQuestion) -> TariffAnswer:
                 raise NotThere("price list version", name)
             staged[list_id] = (version.version_id, version.price_list())
         found = await tables_of_number(connection, digits, asked.account_id, at=at, staged=staged)
+        known_places = await places(connection, asked.place)
+        known_services = await incoming_services(connection, asked.incoming_service)
     try:
         answer = check_tariff(
             call.services.engine,
@@ -171,6 +182,8 @@ async def tariff_check(call: Call, asked: TariffQuestion) -> TariffAnswer:
             incoming_service=asked.incoming_service or None,
             place=asked.place,
             longer=found.longer,
+            places=known_places,
+            incoming_services=known_services,
         )
     except NotKnown as unknown:
         if unknown.field == "account_id":
@@ -182,15 +195,10 @@ async def tariff_check(call: Call, asked: TariffQuestion) -> TariffAnswer:
 
 
 def _digits(entered: str) -> str:
-    digits = e164(entered)
-    if not digits.isascii() or not digits.isdigit() or not 1 <= len(digits) <= 15:
-        raise unfit(
-            ErrorAt(
-                f"{entered!r} is no number or prefix: give 1 to 15 digits, such as 381 or 381114112060",
-                parameter="number",
-            )
-        )
-    return digits
+    try:
+        return number_or_direction(entered, e164)
+    except ValueError as error:
+        raise unfit(ErrorAt(str(error), parameter="number")) from None
 
 
 def shown(answer: TariffCheck, at: str) -> TariffAnswer:
@@ -224,6 +232,7 @@ def shown(answer: TariffCheck, at: str) -> TariffAnswer:
         answer.would_be_rated,
         answer.reasons,
         answer.verdict,
+        answer.emergency,
     )
 
 

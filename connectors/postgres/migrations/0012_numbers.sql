@@ -226,8 +226,14 @@ CREATE TRIGGER guard_new_number AFTER INSERT ON office.numbers
     FOR EACH ROW WHEN (NEW.saleable = 'forced_yes')
     EXECUTE FUNCTION office.guard_number_way();
 
--- The search: numbers in order, of a status and a region.
-CREATE INDEX numbers_region ON office.numbers (region, status, number) WHERE region IS NOT NULL;
+-- The search goes through numbers in their order and stops when it has enough: each of its narrowest conditions has them
+-- in that order.
+CREATE INDEX numbers_region ON office.numbers (region, number) WHERE region IS NOT NULL;
+DROP INDEX office.numbers_provider;
+CREATE INDEX numbers_provider ON office.numbers (provider_id, number) WHERE provider_id IS NOT NULL;
+-- The few whose availability does not depend on their calls.
+CREATE INDEX numbers_rare ON office.numbers (number)
+    WHERE saleable <> 'depends_on_ncv' OR fmtn OR place = 'Агентские номера';
 
 -- Rights ----------------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The product's processes as a supervisor sees them: started, killed, frozen, and started again when they end."""
 
 import asyncio
+import ctypes
 import os
 import re
 import signal
@@ -18,8 +19,10 @@ ROLES = (ENGINE, RELAY, PROJECTOR)
 REST_SECONDS = 0.3
 """How long a supervisor waits before it starts again what has ended."""
 
-_BROKEN = re.compile(r"CRITICAL|Traceback|state broken|can't be stored|belong together|never retrieved")
-"""What no log of a process may hold, whatever befell those around it."""
+_PR_SET_PDEATHSIG = 1  # of Linux
+
+_BROKEN = re.compile(r"CRITICAL(?!.*Kafka)|Traceback|state broken|can't be stored|belong together|chunk .* is not")
+"""What no log of a process may hold, whatever befell those around it. That it gives up without Kafka may be."""
 
 
 class Member:
@@ -100,6 +103,7 @@ class Member:
                     stdout=log,
                     stderr=log,
                     cwd=self.log_file.parent,
+                    preexec_fn=_end_with_us,
                     env={**self._env, "TOLLGATE_KAFKA_CLIENT_ID": f"worker-{self.name}.{self.generation}"},
                 )
             code = await self._process.wait()
@@ -171,6 +175,12 @@ class Crew:
             for ending, times in member.endings.items():
                 found[f"{member.role} ended by itself: {ending}"] += times
         return found
+
+
+def _end_with_us() -> None:
+    """In the child: it is killed when the process that watches over it is gone, however that has ended."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def command(role: str, sabotage: str = "") -> list[str]:

@@ -18,8 +18,14 @@ from .installation import PARTITIONS, SESSION_MS, Installation
 
 AWAY_SECONDS = 15.0
 _MARKERS_SECONDS = 0.2
-_LOOK_SECONDS = 5.0
-"""Within so long something must have gone on that does not need what is away."""
+_LOOK_SECONDS = 2.5
+"""How often it is looked whether something goes on that does not need what is away."""
+
+_GOES_ON_SECONDS = 20.0
+"""Within so long it must have: far more than a worker takes that has to take partitions over at the same time."""
+
+_HELD_SECONDS = 20.0
+"""How long somebody is waited for who comes to a table that is held."""
 
 HELD_TABLES = ("decisions", "rated_cdrs", "movements")
 """Where a projector can be held in the middle of its transaction, when its positions have moved."""
@@ -46,15 +52,24 @@ async def kill_all(run: Installation, role: str) -> None:
 
 async def kill_the_relay_between_sending_and_marking(run: Installation) -> None:
     """The relay publishes and is killed before it has noted that: nobody can write to the outbox meanwhile."""
-    async with _held(run, "plumbing.outbox", RELAY) as came:
-        if came:
-            await _struck(run, await active_relay(run), "kill -9 between sending and marking of the")
+    # So that it has something to publish when nothing new can come any more.
+    member = await active_relay(run)
+    member.freeze()
+    try:
+        before = run.office.acknowledged
+        await until(lambda: run.office.acknowledged > before + 2, "the office works while the relay stands still")
+        async with _locked(run, "plumbing.outbox") as owner:
+            member.go_on()
+            if await _comes(owner, RELAY):
+                await _struck(run, await active_relay(run), "kill -9 between sending and marking of the")
+    finally:
+        member.go_on()
 
 
 async def kill_a_projector_in_its_transaction(run: Installation, table: str) -> None:
     """A projector is killed when it has moved its positions and before its rows are there."""
-    async with _held(run, f"facts.{table}", PROJECTOR) as came:
-        if came:
+    async with _locked(run, f"facts.{table}") as owner:
+        if await _comes(owner, PROJECTOR):
             for member in run.crew.of(PROJECTOR):
                 await _struck(run, member, f"kill -9 before {table} of a")
 
@@ -93,7 +108,8 @@ async def freeze_the_relay(run: Installation) -> None:
 
 async def freeze_a_projector_in_its_transaction(run: Installation, table: str) -> None:
     """A projector stands still in the middle of its transaction until others have its partitions."""
-    async with _held(run, f"facts.{table}", PROJECTOR) as came:
+    async with _locked(run, f"facts.{table}") as owner:
+        came = await _comes(owner, PROJECTOR)
         member = run.rng.choice(await _there(run, PROJECTOR))
         if came:
             run.happened[f"projector frozen before {table}"] += 1
@@ -124,15 +140,15 @@ async def kill_a_session(run: Installation) -> None:
     await run.settled(lambda: _answers(run), "PostgreSQL recovers by itself")
 
 
-async def postgres_away(run: Installation) -> None:
-    """PostgreSQL is away for 15 seconds. Calls are decided meanwhile, all along."""
+async def postgres_away(run: Installation, seconds: float = AWAY_SECONDS) -> None:
+    """PostgreSQL is away for some seconds. Calls are decided meanwhile, all along."""
     run.happened["PostgreSQL away"] += 1
     if run.rng.random() < 0.5:
         await run.postgres.stop()
     else:
         run.postgres.crash()
     try:
-        await _goes_on(run.decisions, "calls are decided while PostgreSQL is away")
+        await _goes_on(run.decisions, seconds, "calls are decided while PostgreSQL is away")
     finally:
         await run.postgres.start()
 
@@ -162,13 +178,13 @@ async def kill_the_broker(run: Installation) -> None:
         await asyncio.to_thread(run.kafka.start)
 
 
-async def kafka_away(run: Installation) -> None:
-    """Kafka is away for 15 seconds. The office goes on all along, and its outbox drains afterwards."""
+async def kafka_away(run: Installation, seconds: float = AWAY_SECONDS) -> None:
+    """Kafka is away for some seconds. The office goes on all along, and its outbox drains afterwards."""
     async with no_transaction_ending(run):
         run.happened["Kafka away"] += 1
         await asyncio.to_thread(run.kafka.kill)
         try:
-            await _goes_on(lambda: run.office.acknowledged, "payments are taken while Kafka is away")
+            await _goes_on(lambda: run.office.acknowledged, seconds, "payments are taken while Kafka is away")
             if not await run.waiting():
                 raise Stalled("nothing waits in the outbox, though Kafka is away")
         finally:
@@ -267,35 +283,39 @@ async def _answers(run: Installation) -> bool:
 
 
 @asynccontextmanager
-async def _held(run: Installation, table: str, login_begins: str) -> AsyncIterator[bool]:
-    """Nobody can write to a table; gives whether somebody of that login waits to, within some seconds."""
+async def _locked(run: Installation, table: str) -> AsyncIterator[asyncpg.Connection]:
+    """Nobody can write to a table; gives the connection that holds it."""
     owner = await run.postgres.owner()
     try:
         await owner.execute("BEGIN")
         await owner.execute(f"LOCK TABLE {table} IN SHARE MODE")
-        deadline = time.monotonic() + _LOOK_SECONDS
-        came = False
-        while not came and time.monotonic() < deadline:
-            came = await owner.fetchval(
-                "SELECT count(*) > 0 FROM pg_stat_activity "
-                "WHERE wait_event_type = 'Lock' AND usename LIKE $1 || '%' AND query !~ 'pg_try_advisory'",
-                login_begins,
-            )
-            await asyncio.sleep(0.02)
-        yield came
+        yield owner
     finally:
         # Its transaction, and the lock, end with it.
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
             await owner.close(timeout=2)
 
 
-async def _goes_on(count: Callable[[], int], what: str) -> None:
+async def _comes(owner: asyncpg.Connection, login_begins: str) -> bool:
+    """Waits until somebody of that login waits for what is held; whether anybody does."""
+    deadline = time.monotonic() + _HELD_SECONDS
+    while time.monotonic() < deadline:
+        if await owner.fetchval(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename LIKE $1 || '%'",
+            login_begins,
+        ):
+            return True
+        await asyncio.sleep(0.02)
+    return False
+
+
+async def _goes_on(count: Callable[[], int], seconds: float, what: str) -> None:
     """For as long as something is away, a count must grow, again and again. Raises Stalled."""
     begun = time.monotonic()
-    while time.monotonic() < begun + AWAY_SECONDS:
+    while time.monotonic() < begun + seconds:
         before, since = count(), time.monotonic()
-        await until(lambda before=before: count() > before, what, seconds=2 * _LOOK_SECONDS)  # type: ignore[misc]
-        await asyncio.sleep(max(0.0, _LOOK_SECONDS / 2 - (time.monotonic() - since)))
+        await until(lambda before=before: count() > before, what, seconds=_GOES_ON_SECONDS)  # type: ignore[misc]
+        await asyncio.sleep(max(0.0, _LOOK_SECONDS - (time.monotonic() - since)))
 
 
 __all__ = ["FAULTS", "PARTITIONS"]

@@ -50,8 +50,8 @@ PER_ROLE = 2
 """Two engine workers, a relay and one that stands by, two projectors."""
 
 SESSION_MS = 3_000
-_HOLD_SECONDS = 4.0  # longer than a commit may take
-_SETTLING_SECONDS = 120.0
+_HOLD_SECONDS = 5.0  # longer than a commit may take
+_SETTLING_SECONDS = 240.0
 _FOREVER = str(2**63 - 1)
 _TOPIC = {
     "retention.ms": "-1",
@@ -85,8 +85,8 @@ class Installation:
             TOLLGATE_KAFKA_BOOTSTRAP_SERVERS=bootstrap,
             TOLLGATE_KAFKA_SESSION_TIMEOUT_MS=str(SESSION_MS),
             TOLLGATE_KAFKA_HEARTBEAT_INTERVAL_MS="800",
-            TOLLGATE_KAFKA_REQUEST_TIMEOUT_MS="6000",
-            TOLLGATE_KAFKA_COMMIT_DEADLINE_MS="3000",
+            TOLLGATE_KAFKA_REQUEST_TIMEOUT_MS="8000",
+            TOLLGATE_KAFKA_COMMIT_DEADLINE_MS="4000",
             TOLLGATE_KAFKA_TRANSACTION_TIMEOUT_MS="60000",
             TOLLGATE_KAFKA_METADATA_MAX_AGE_MS="10000",
             TOLLGATE_METRICS_PORT="0",

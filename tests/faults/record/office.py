@@ -5,6 +5,7 @@ answer was lost. Half of those it asks for again under the same id, as people do
 """
 
 import asyncio
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -115,7 +116,11 @@ class Office:
         """Has it finish what is in hand; findings."""
         self._stopping.set()
         results = await asyncio.gather(*self._desks, return_exceptions=True)
-        broken = [f"the office has broken down: {result!r}" for result in results if isinstance(result, BaseException)]
+        broken = [
+            "the office has broken down: " + "".join(traceback.format_exception(result))[-1500:]
+            for result in results
+            if isinstance(result, BaseException)
+        ]
         return [*broken, *self.trouble]
 
     async def _sit(self, work: Callable[[], Awaitable[object]]) -> None:

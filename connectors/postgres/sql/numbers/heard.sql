@@ -2,6 +2,7 @@
 -- counter waits aside, and none was lost since the day began. And what the counters of the day come to.
 SELECT
     EXISTS (SELECT FROM office.ncv_days WHERE day = $1) AS closed,
+    EXISTS (SELECT FROM facts.offsets WHERE record_at IS NOT NULL) AS begun,
     EXISTS (SELECT FROM facts.offsets WHERE record_at >= $2) AS heard,
     (SELECT count(*) FROM facts.unprojected WHERE topic = $4) AS laid_aside,
     (SELECT count(*) FROM facts.gaps WHERE topic = $4 AND found_at >= $3) AS lost,

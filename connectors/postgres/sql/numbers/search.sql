@@ -7,7 +7,7 @@ WITH found AS NOT MATERIALIZED (
     FROM office.numbers n
     WHERE n.removed_at IS NULL AND n.number > $1 AND n.status = ANY ($3::text[])
       AND ($4::text IS NULL OR n.region = $4) AND ($5::text IS NULL OR n.provider_id = $5)
-      AND ($6::text IS NULL OR n.number LIKE $6)
+      AND ($6::text IS NULL OR n.number LIKE $6) /* rare */
 )
 SELECT number, status, account_id, place, region, provider_id, fmtn, joined_on, archived_on, saleable,
     (SELECT max(v.day) FROM facts.ncv v WHERE v.number = found.number AND v.day <= $8::date AND v.calls > 0) AS last_call

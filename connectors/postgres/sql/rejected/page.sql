@@ -1,5 +1,5 @@
 -- Rejected events, the newest first, after a place ($9 moment, $10 partition, $11 offset). $1 topic, $2 reason,
--- $3 since, $4 until, $5 state, $6 account, $7 event id, $8 how many.
+-- $3 since, $4 until, $5 state (of open ones: page_open.sql), $6 account, $7 event id, $8 how many.
 SELECT r.source_partition, r.source_offset, r.recorded_at, r.at, r.topic, r.partition, r.topic_offset, r.reason,
        r.detail, r.event_id, r.account_id, r.payload, r.resubmitted_at, r.resubmitted_by, r.set_aside_at,
        r.set_aside_by, r.set_aside_why
@@ -9,7 +9,6 @@ WHERE ($1::text IS NULL OR r.topic = $1)
   AND ($3::timestamptz IS NULL OR r.recorded_at >= $3)
   AND ($4::timestamptz IS NULL OR r.recorded_at < $4)
   AND CASE $5::text
-      WHEN 'open' THEN r.resubmitted_at IS NULL AND r.set_aside_at IS NULL
       WHEN 'resubmitted' THEN r.resubmitted_at IS NOT NULL
       WHEN 'set_aside' THEN r.resubmitted_at IS NULL AND r.set_aside_at IS NOT NULL
       ELSE true END

@@ -1,0 +1,154 @@
+"""Pages: a function that asks the API and names a template; what every page has around it is put in here."""
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+from litestar import Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Redirect
+
+from backoffice.access import asker, missing
+from connectors.console.asking import Asking, Json, Problem
+from connectors.console.forms import Form, Mistyped
+from connectors.console.view import View
+from connectors.console.words import DEFAULT, LANGUAGES, Language, Words
+
+LANGUAGE_COOKIE = "tollgate-language"
+THEME_COOKIE = "tollgate-theme"
+HTML = "text/html"
+
+AnyRequest = Request[Any, Any, Any]
+
+
+@dataclass
+class Page:
+    """A page on its way: who asks, in which language, and what is to be shown."""
+
+    request: AnyRequest
+    view: View
+    ask: Asking
+    form: Form
+    me: Json = field(default_factory=dict)
+    """Who is signed in: user, role, permissions; empty where nobody is."""
+
+    @property
+    def language(self) -> Language:
+        """The language that was chosen."""
+        return language_of(self.request)
+
+    @property
+    def words(self) -> Words:
+        """Its words."""
+        return self.view.words(self.language)
+
+    @property
+    def asked(self) -> Mapping[str, str]:
+        """The query as it stands in the address."""
+        return Asked({name: value.strip() for name, value in self.request.query_params.items()})
+
+    def given(self, *names: str) -> dict[str, str | None]:
+        """These parameters of the query; None for those that are empty."""
+        return {name: self.asked.get(name) or None for name in names}
+
+    @property
+    def partial(self) -> bool:
+        """Whether htmx asks for a part of a page."""
+        return self.request.headers.get("hx-request") == "true" and "hx-boosted" not in self.request.headers
+
+    def may(self, permission: str) -> bool:
+        """Whether whoever is signed in may do that: what they may not is not shown. The API decides."""
+        return permission in self.me.get("permissions", ())
+
+    def show(self, template: str, *, title: str, status: int = 200, **values: Any) -> Response[str]:
+        """The page of a template, with all that is common to pages."""
+        common = {
+            "title": title,
+            "page": self,
+            "me": self.me,
+            "may": self.may,
+            "csrf": self.ask.csrf,
+            "once": secrets.token_urlsafe(16),
+            "path": self.request.url.path,
+            "asked": self.asked,
+            "theme": theme_of(self.request),
+            "errors": {},
+            "typed": self.form,
+            "partial": self.partial,
+        }
+        text = self.view.render(self.language, template, **common | values)
+        return Response(text, status_code=status, media_type=HTML)
+
+    async def change(self, method: str, path: str, body: Json | None) -> Json:
+        """A change by a form of ours: its proof and its key come with it. Raises Problem."""
+        return await self.ask.send(method, path, body, csrf=self.form["csrf"], once=self.form["once"])
+
+
+class Asked(dict[str, str]):
+    """Parameters of a query; those that are missing are empty."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+Handler = Callable[..., Awaitable[Response[Any]]]
+Access = Literal["public", "signed in"]
+
+
+def page(
+    path: str,
+    *,
+    method: Literal["GET", "POST"] = "GET",
+    access: Access = "signed in",
+    requires: str | None = None,
+) -> Callable[[Handler], HTTPRouteHandler]:
+    """Registers a page; parts of its path come as arguments by their names, as text. `requires`: a permission without
+    which there is nothing to show, where the page itself asks the API nothing that needs it."""
+    made = get if method == "GET" else post
+
+    def registered(function: Handler) -> HTTPRouteHandler:
+        async def handle(request: AnyRequest) -> Response[Any]:
+            found = Page(
+                request,
+                request.app.state.view,
+                request.app.state.asking(request),
+                Form(await request.body() if method == "POST" else b""),
+            )
+            if access == "signed in":
+                found.me = request.state.me = await found.ask.get("/api/session")
+                if requires is not None and not found.may(requires):
+                    refusal = missing(requires, asker(found.me["user"], found.me["role"]))
+                    raise Problem({"status": 403, "detail": refusal.text, "ask": refusal.ask})
+            return await function(found, **request.path_params)
+
+        handle.__name__ = handle.__qualname__ = function.__name__
+        return made(path, status_code=200, media_type=HTML, include_in_schema=False)(handle)
+
+    return registered
+
+
+def go(path: str, **asked: object) -> Redirect:
+    """Sends the browser to another page, by GET."""
+    given = [(name, value) for name, value in asked.items() if value not in (None, "")]
+    return Redirect(f"{path}?{urlencode(given)}" if given else path, status_code=303)
+
+
+def language_of(request: AnyRequest) -> Language:
+    """The language of the cookie, else Russian."""
+    chosen = request.cookies.get(LANGUAGE_COOKIE)
+    return next((language for language in LANGUAGES if language == chosen), DEFAULT)
+
+
+def theme_of(request: AnyRequest) -> str:
+    """The theme of the cookie; empty: the system's."""
+    chosen = request.cookies.get(THEME_COOKIE, "")
+    return chosen if chosen in ("dark", "light") else ""
+
+
+def wrong(error: Problem | Mistyped) -> dict[str, str]:
+    """What is wrong with what was typed, by field; under the empty name what concerns no field."""
+    if isinstance(error, Mistyped):
+        return {error.field: error.text}
+    return error.errors or {"": str(error)}

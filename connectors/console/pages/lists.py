@@ -1,0 +1,362 @@
+"""Plain lists: each is an entry of a table here, and all of them are one page.
+
+Filters stand in the address, so that it can be sent to a colleague; pages go on by key; files have the same filters.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
+
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
+
+from connectors.console.asking import Json, Problem
+from connectors.console.page import Page, page, wrong
+from connectors.console.view import query
+
+Kind = Literal["text", "moment", "day", "money", "number", "yes", "word", "json", "list"]
+
+
+class Column(NamedTuple):
+    """A column: the field of the row (`a.b` for a part of a part), its title, how it is written, and where it leads:
+    `{field}` in `link` is a field of the row."""
+
+    field: str
+    title: str
+    kind: Kind = "text"
+    link: str | None = None
+
+
+class Filter(NamedTuple):
+    """A field of the form above the list. `choices`: the words that it may have."""
+
+    name: str
+    title: str
+    kind: Literal["text", "choice", "moment", "day"] = "text"
+    choices: tuple[str, ...] = ()
+
+
+class List(NamedTuple):
+    """A list of the API as a page at `path`. `empty` says what to do where nothing is there."""
+
+    path: str
+    api: str
+    title: str
+    columns: tuple[Column, ...]
+    filters: tuple[Filter, ...] = ()
+    empty: str = "Nothing is here yet."
+    new: tuple[str, str, str] | None = None
+    """A link to what makes a new one: text, address, permission."""
+
+
+LISTS: tuple[List, ...] = (
+    List(
+        "/numbers",
+        "/api/numbers",
+        "DID numbers",
+        (
+            Column("number", "Number"),
+            Column("status", "Status", "word"),
+            Column("sign", "Sign", "word"),
+            Column("availability", "Availability", "word"),
+            Column("region", "Region"),
+            Column("provider_id", "Provider"),
+            Column("account_id", "Account", link="/accounts/{account_id}"),
+            Column("last_call", "Last call", "moment"),
+        ),
+        (
+            Filter("number", "Number, with % anywhere"),
+            Filter("status", "Status", "choice", ("free", "reserved", "in_use", "archive")),
+            Filter("availability", "Available for sale", "choice", ("green", "red")),
+            Filter("region", "Region"),
+            Filter("provider_id", "Provider"),
+        ),
+        "No number is like that. `%` stands for any digits: %1112233.",
+    ),
+    List(
+        "/subscribers",
+        "/api/subscribers",
+        "Subscribers",
+        (
+            Column("subscriber_id", "Subscriber"),
+            Column("number", "Number"),
+            Column("account_id", "Account", link="/accounts/{account_id}"),
+            Column("product", "Product"),
+            Column("status", "Status", "word"),
+            Column("reserved_at", "Reserved at", "moment"),
+            Column("activated_at", "Activated at", "moment"),
+            Column("closed_at", "Closed at", "moment"),
+            Column("closed_why", "Why closed"),
+        ),
+    ),
+    List(
+        "/number-requests",
+        "/api/number-requests",
+        "Requests to release numbers",
+        (
+            Column("request_id", "Request"),
+            Column("number", "Number"),
+            Column("state", "State", "word"),
+            Column("department", "Department", "word"),
+            Column("asked_at", "Asked at", "moment"),
+            Column("asked_by", "Asked by"),
+            Column("reason", "Reason"),
+            Column("unique_callers", "Unique callers", "number"),
+            Column("decided_by", "Decided by"),
+        ),
+    ),
+    List(
+        "/rejected",
+        "/api/rejected",
+        "Rejected events",
+        (
+            Column("recorded_at", "Came at", "moment"),
+            Column("topic", "Topic"),
+            Column("reason", "Reason", "word"),
+            Column("detail", "What is wrong"),
+            Column("event_id", "Event"),
+            Column("account_id", "Account", link="/accounts/{account_id}"),
+            Column("state", "State", "word"),
+        ),
+        (
+            Filter("reason", "Reason"),
+            Filter("topic", "Topic"),
+            Filter("state", "State", "choice", ("open", "resubmitted", "set_aside")),
+        ),
+        "Every event could be used: there is nothing to do.",
+    ),
+    List(
+        "/providers",
+        "/api/providers",
+        "Providers",
+        (
+            Column("provider_id", "Provider"),
+            Column("name", "Name"),
+            Column("priority", "Priority", "number"),
+            Column("place", "Place"),
+            Column("pdgi", "PDGI", "yes"),
+            Column("own", "Own", "yes"),
+        ),
+    ),
+    List(
+        "/tariff-plans",
+        "/api/tariff-plans",
+        "Tariff plans",
+        (
+            Column("tariff_plan_id", "Tariff plan"),
+            Column("name", "Name"),
+            Column("lists", "Price lists", "json"),
+            Column("forbid_loss", "No calls at a loss", "yes"),
+        ),
+    ),
+    List(
+        "/price-lists",
+        "/api/price-lists",
+        "Price lists",
+        (
+            Column("price_list_id", "Price list", link="/price-lists/{price_list_id}"),
+            Column("name", "Name"),
+            Column("kind", "Kind", "word"),
+            Column("provider_id", "Provider"),
+            Column("prices", "Prices", "number"),
+            Column("in_force", "Version in force", "number"),
+            Column("in_force_from", "In force from", "moment"),
+            Column("scheduled", "Scheduled version", "number"),
+            Column("scheduled_from", "Scheduled from", "moment"),
+        ),
+        (Filter("kind", "Kind", "choice", ("retail", "wholesale")),),
+    ),
+    List(
+        "/price-lists/{price_list_id:str}",
+        "/api/price-lists/{price_list_id}/versions",
+        "Versions of a price list",
+        (
+            Column("number", "Version", link="/price-lists/{price_list_id}/{number}"),
+            Column("state", "State", "word"),
+            Column("prices", "Prices", "number"),
+            Column("source", "From"),
+            Column("created_by", "Uploaded by"),
+            Column("created_at", "Uploaded at", "moment"),
+            Column("approved_by", "Approved by"),
+            Column("in_force_from", "In force from", "moment"),
+            Column("ended_why", "Why ended"),
+        ),
+    ),
+    List(
+        "/price-lists/{price_list_id:str}/{number:int}",
+        "/api/price-lists/{price_list_id}/versions/{number}/prices",
+        "Prices of a version",
+        (
+            Column("prefix", "Prefix"),
+            Column("service", "Service", "word"),
+            Column("place", "Place"),
+            Column("incoming_service", "Incoming service", "word"),
+            Column("price_micros", "Price", "money"),
+            Column("per_seconds", "Per seconds", "number"),
+            Column("step_seconds", "Step, s", "number"),
+            Column("connect_fee_micros", "Connection fee", "money"),
+            Column("valid_from", "Valid from", "day"),
+            Column("valid_to", "Valid to", "day"),
+        ),
+    ),
+    List(
+        "/reratings",
+        "/api/reratings",
+        "Re-ratings",
+        (
+            Column("rerating_id", "Re-rating"),
+            Column("state", "State", "word"),
+            Column("since", "Since", "moment"),
+            Column("until", "Until", "moment"),
+            Column("account_id", "Account", link="/accounts/{account_id}"),
+            Column("prefix", "Prefix"),
+            Column("price_list_id", "Price list"),
+            Column("reason", "Reason"),
+            Column("created_by", "Prepared by"),
+            Column("approved_by", "Approved by"),
+        ),
+    ),
+    List(
+        "/nightly",
+        "/api/nightly/runs",
+        "Jobs of the night",
+        (
+            Column("day", "Day", "day"),
+            Column("job", "Job", "word"),
+            Column("state", "State", "word"),
+            Column("counts", "What it did", "json"),
+            Column("error", "Error"),
+            Column("started_at", "Started", "moment"),
+            Column("ended_at", "Ended", "moment"),
+            Column("started_by", "Started by"),
+        ),
+    ),
+    List(
+        "/letters",
+        "/api/letters",
+        "Letters",
+        (
+            Column("written_at", "Written", "moment"),
+            Column("kind", "Kind", "word"),
+            Column("recipient", "To"),
+            Column("subject", "Subject"),
+            Column("client_id", "Client", link="/clients/{client_id}"),
+            Column("state", "State", "word"),
+        ),
+    ),
+    List(
+        "/users",
+        "/api/users",
+        "Users",
+        (
+            Column("name", "Name"),
+            Column("full_name", "Full name"),
+            Column("role", "Role", "word"),
+            Column("email", "E-mail"),
+            Column("phone", "Phone"),
+            Column("enabled", "Enabled", "yes"),
+            Column("created_at", "Entered at", "moment"),
+            Column("created_by", "Entered by"),
+        ),
+    ),
+    List(
+        "/keys",
+        "/api/keys",
+        "API keys",
+        (
+            Column("prefix", "Key"),
+            Column("user", "User"),
+            Column("purpose", "Purpose"),
+            Column("scopes", "May", "list"),
+            Column("created_at", "Made at", "moment"),
+            Column("expires_at", "Expires", "moment"),
+            Column("used_at", "Last used", "moment"),
+            Column("revoked_at", "Revoked at", "moment"),
+        ),
+        empty="You have no API key. A program that asks in your name needs one: POST /api/keys.",
+    ),
+    List(
+        "/audit",
+        "/api/audit",
+        "Audit",
+        (
+            Column("at", "When", "moment"),
+            Column("actor", "Who"),
+            Column("role", "Role", "word"),
+            Column("action", "What", "word"),
+            Column("entity", "Of what", "word"),
+            Column("entity_id", "Which"),
+            Column("reason", "Why"),
+            Column("before", "Before", "json"),
+            Column("after", "After", "json"),
+            Column("interface", "By"),
+        ),
+        (
+            Filter("actor", "Who"),
+            Filter("entity", "Of what"),
+            Filter("entity_id", "Which"),
+            Filter("action", "What"),
+            Filter("since", "Since", "moment"),
+            Filter("until", "Until", "moment"),
+        ),
+    ),
+)
+
+
+def value_of(row: Json, field: str) -> Any:
+    """A field of a row, or a part of one."""
+    value: Any = row
+    for part in field.split("."):
+        value = None if value is None else value.get(part)
+    return value
+
+
+def link_of(row: Json, link: str | None) -> str | None:
+    """Where a cell leads; None where something of it is missing."""
+    if link is None:
+        return None
+    values = {name: quote(str(value), safe="") for name, value in row.items() if value is not None}
+    try:
+        return link.format(**values)
+    except KeyError:
+        return None
+
+
+def _route(shown: List) -> HTTPRouteHandler:
+    async def rows(page: Page, **parts: Any) -> Response[Any]:
+        asked: dict[str, Any] = page.given(*(one.name for one in shown.filters), "after")
+        found, errors = {"items": (), "next": None}, {}
+        api = shown.api.format(**{name: quote(str(value), safe="") for name, value in parts.items()})
+        try:
+            for one in shown.filters:
+                if one.kind == "moment" and asked[one.name] is not None:
+                    asked[one.name] = page.words.instant(asked[one.name])
+            found = await page.ask.get(api, **asked)
+        except Problem as problem:
+            if problem.status != 422:
+                raise
+            errors = wrong(problem)
+        except ValueError:
+            errors = {"": page.words.text("write date and time, as in 2026-11-24T18:30")}
+        return page.show(
+            "_rows.html" if page.partial else "list.html",
+            title=page.words.text(shown.title),
+            shown=shown,
+            found=found,
+            errors=errors,
+            value_of=value_of,
+            link_of=link_of,
+            export=_export(api, asked),
+        )
+
+    rows.__name__ = "list_" + shown.path.strip("/").replace("/", "_").replace("-", "_").partition("{")[0]
+    return page(shown.path)(rows)
+
+
+def _export(api: str, asked: dict[str, Any]) -> Sequence[tuple[str, str]]:
+
+    terms = {name: value for name, value in asked.items() if name != "after"}
+    return [(kind.upper(), query(f"{api}/export", file=kind, **terms)) for kind in ("xlsx", "csv")]
+
+
+ROUTES = tuple(_route(one) for one in LISTS)

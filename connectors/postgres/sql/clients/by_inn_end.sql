@@ -1,0 +1,1 @@
+c.inn LIKE $4

@@ -1,0 +1,1 @@
+' ' || array_to_string(c.search_words, ' ') || ' ' LIKE ALL ($11::text[])
