@@ -26,7 +26,7 @@ accounts.block            .   .   .   .   x   x   .   .   .   block and unblock 
 accounts.close            .   .   .   .   .   x   .   .   .   close accounts
 money.see                 x   x   .   .   x   x   x   .   .   read balances, payments, top-ups, write-offs, postings
 money.pay                 .   .   .   .   x   .   .   .   .   enter payments: real money that has come
-money.top_up              .   .   .   .   x   x   .   .   .   enter top-ups (virtual additions), opening balances and credit limits
+money.top_up              .   .   .   .   x   x   .   .   .   enter top-ups, opening balances, credit limits
 money.write_off           .   .   .   .   x   x   .   .   .   enter write-offs
 discounts.see             x   x   x   .   x   x   x   .   .   read discounts
 discounts.change          .   .   .   .   x   x   .   .   .   give and end discounts
@@ -54,7 +54,6 @@ tariffs.check             x   x   x   x   x   x   x   .   .   ask whether and at
 calls.see                 x   x   x   x   x   x   x   .   .   read decisions, CDRs, and why a call did not go through
 calls.rerate              .   .   .   .   x   x   .   .   .   prepare a re-rating of past calls, post an approved one
 calls.approve             .   .   .   .   .   x   .   .   .   approve and roll back a re-rating that another prepared
-calls.decide              .   .   .   .   .   .   .   .   x   ask whether a call may go ahead
 parties.see               x   .   .   .   x   x   .   .   .   see callers and called numbers of calls whole
 parties.unmask            .   .   .   x   .   .   x   .   .   see them whole for a reason that is kept
 rejected.see              x   .   .   .   x   x   x   x   .   read rejected events

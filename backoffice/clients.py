@@ -1,8 +1,8 @@
 """Finding clients and calls as the guide has it (§1.1, §2.1, §2.5, §3.3): what `%` means, what is current.
 
-In names (D47): capitals and signs that are no letters or digits do not count, ё is е; `X%` is a word that begins with X,
-`%X` one that ends with X, `%X%` one that holds X, and X alone a word that begins with X. `X%Y` begins with X and ends
-with Y, in one word or some in a row. In accounts, INNs and numbers `%` is any signs, and what has no `%` is meant whole.
+In names (D47): capitals and signs that are no letters or digits do not count, ё is е; `X%` is a word that begins with
+X, `%X` one that ends with X, `%X%` one that holds X, and X alone a word that begins with X. `X%Y` begins with X and
+ends with Y, in one word or some in a row. In accounts, INNs and numbers `%` is any signs; else they are meant whole.
 """
 
 from collections.abc import Callable

@@ -322,7 +322,7 @@ class Command(Struct, frozen=True):
     state_at: str | None
     rejected_why: str | None
     origin: Literal["office", "outside"] = "office"
-    """`outside`: it came to the engine past the office, as a bank's payments do; what is known is what the engine told."""
+    """`outside`: it came to the engine past the office, as a bank's payments do; the rest is what the engine told."""
 
 
 OUTSIDE = "outside the office"
@@ -371,6 +371,10 @@ class Office(Protocol):
     async def save_client(self, client: Client, words: Sequence[str]) -> None: ...
     async def account(self, account_id: str) -> AccountData | None: ...
     async def save_account(self, account: AccountData) -> None: ...
+    async def status_now(self, account_id: str) -> str:
+        """What the engine told of last, unless an order of the office's is under way to it."""
+        ...
+
     async def set_status(self, account_id: str, status: str) -> None: ...
     async def block(self, account_id: str, command_id: str | None) -> None:
         """Since when and why it is blocked; no command: since it is in the record."""
@@ -944,15 +948,17 @@ async def order(
             f"command {command_id!r} is another one already: a {there.kind} for account {there.account_id!r}"
         )
     status, only_from = _NEXT[kind]
-    if account.status == "closed" or (only_from and account.status != only_from):
-        raise InTheWay(f"account {account_id!r} is {account.status}")
+    # Others than the office may have blocked, unblocked or closed it.
+    now_is = await office.status_now(account_id)
+    if now_is == "closed" or (only_from and now_is != only_from):
+        raise InTheWay(f"account {account_id!r} is {now_is}")
     await office.save_command(command)
     await office.set_status(account_id, status)
     if kind == "block":
         await office.block(account_id, command_id)
-    elif account.status == "blocked":
+    elif now_is == "blocked":
         await office.unblock(account_id, command_id)
-    await trail.audit("account", account_id, kind, {"status": account.status}, {"status": status})
+    await trail.audit("account", account_id, kind, {"status": now_is}, {"status": status})
     record: events.AccountCommand
     match kind:
         case "block":

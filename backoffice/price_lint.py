@@ -254,6 +254,8 @@ class _Loss(NamedTuple):
 
     prefixes: int
     worst: tuple[float, str, Price, Price]
+    latest: str | None
+    """The prefix that was counted last."""
 
 
 class _Deeper:
@@ -569,13 +571,16 @@ class _Lint:
         there = self._losses.get((provider_id, bought_by, sold_by))
         worst = (loss, prefix, price, way)
         if there is None:
-            there = _Loss(0, worst)
-        self._losses[provider_id, bought_by, sold_by] = _Loss(there.prefixes + 1, max(there.worst, worst, key=_lost))
+            there = _Loss(0, worst, None)
+        # A prefix that is sold for several services is compared once for each of them, one after the other.
+        self._losses[provider_id, bought_by, sold_by] = _Loss(
+            there.prefixes + (prefix != there.latest), max(there.worst, worst, key=_lost), prefix
+        )
 
         def text() -> str:
             hour = f" at {moment_text(at_us)}" if price.tariff.banded or way.tariff.banded else ""
             return (
-                f"a minute to {prefix or 'any number'} is sold for {_minute(price, at_us)} ({sold_by}, prefix "
+                f"{_words_of(price, way)}a minute to {prefix or 'any number'} is sold for {_minute(price, at_us)} ({sold_by}, prefix "
                 f"{price.prefix or 'any'}) and bought for {_minute(way, at_us)} from {provider_id} ({bought_by}, "
                 f"prefix {way.prefix or 'any'}): {to_text(round(loss))} lost{hour}"
             )
@@ -703,6 +708,18 @@ def _meet(one: Price, two: Price) -> bool:
             or mine.incoming_service == other.incoming_service
         )
     )
+
+
+def _words_of(one: Price, two: Price) -> str:
+    """In which words both prices meet, where one of them names any: two losses at a prefix differ in nothing else."""
+    mine, other = one.scope, two.scope
+    service = mine.service or other.service
+    place = mine.place or other.place
+    incoming = mine.incoming_service or other.incoming_service
+    words = [f"as {service}"] if service else []
+    words += [f"at the place {place}"] if place else []
+    words += [f"coming in by {incoming}"] if incoming else []
+    return f"{', '.join(words)}: " if words else ""
 
 
 def _moments(at_us: int, *tariffs: Tariff) -> Iterable[int]:

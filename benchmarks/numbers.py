@@ -17,6 +17,7 @@ from connectors.postgres.database import Connection, open_database
 from connectors.postgres.numbers import Looks
 from connectors.postgres.numbers_query import search_query
 from connectors.postgres.queries import sql
+from connectors.postgres.server import EmbeddedServer
 from connectors.settings import DatabaseSettings
 from engine.ncv import AGENTS_PLACE
 from engine.settings import EngineSettings
@@ -63,7 +64,14 @@ SEARCHES: dict[str, tuple[Wanted, int]] = {
 def run(numbers: int, runs: int = 5) -> dict[str, object]:
     """Seconds of each search among so many numbers: its rows, its count, its plan."""
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder:
-        return asyncio.run(_measure(numbers, runs, Path(folder) / "postgresql"))
+        data_dir = Path(folder) / "postgresql"
+        try:
+            return asyncio.run(_measure(numbers, runs, data_dir))
+        finally:
+            # A server with millions of rows takes a while to end.
+            server = EmbeddedServer(data_dir)
+            server.close()
+            server.wait_stopped()
 
 
 async def _measure(numbers: int, runs: int, data_dir: Path) -> dict[str, object]:

@@ -214,8 +214,7 @@ def replace_prices(folder: ReferenceFolder, factors: Mapping[str, int]) -> Refer
 
 
 def charged(charge: Json | None, factor: int = 1) -> int:
-    """What a charge would be at prices that many times as high: its exact sum, rounded by its own rule. By the tests' own
-    arithmetic."""
+    """What a charge would be at prices that many times as high: its exact sum, rounded by its own rule."""
     if charge is None:
         return 0
     exact = Fraction(charge["exact"]) * factor * 10 ** charge["decimals"]

@@ -59,8 +59,9 @@ def test_an_auditor_changes_nothing() -> None:
     assert ends <= {"see", "check", "unmask", "own"}
 
 
-def test_a_switch_asks_about_calls_and_sees_nobody() -> None:
-    assert ROLE_PERMISSIONS["switch"] == {"calls.decide", "providers.see", "keys.own"}
+def test_a_switch_knows_its_providers_and_sees_nobody() -> None:
+    """It asks about calls through Kafka, whose rights are its own."""
+    assert ROLE_PERMISSIONS["switch"] == {"providers.see", "keys.own"}
 
 
 def test_whoever_sees_calls_without_seeing_numbers_sees_them_masked() -> None:

@@ -352,6 +352,16 @@ def test_locks_of_other_numbers_do_not_cover() -> None:
     assert ran.json()["locks"] == []
 
 
+def test_a_direction_is_asked_about_as_the_guide_writes_it() -> None:
+    ran = check_lock("100202", "38164XXXXXXX")
+    assert ran.code == 1
+    assert "L2" in ran.out
+    within = check_lock("100200", "8 10 3 XXX", "--json")
+    assert (within.code, within.json()["locks"]) == (1, [])
+    assert "L1" in {lock["lock_id"] for lock in within.json()["longer"]}
+    assert "no lock covers all of 3; locked within it: " in check_lock("100200", "3").out
+
+
 @pytest.mark.parametrize(
     ("account", "number", "reason"), [("nobody", "381", "'nobody'"), ("100200", "Belgrade", "number")]
 )
@@ -416,9 +426,26 @@ def test_plan_place_and_incoming_service_count() -> None:
     assert any_incoming["incoming_service"] is None
 
 
+def test_an_emergency_number_needs_no_price() -> None:
+    ran = check_tariff("100202", "112")
+
+    assert ran.code == 0
+    assert "112 is an emergency number: calls to it always pass, free" in ran.out
+
+
+def test_fields_that_were_left_out_are_named() -> None:
+    words = "not given, so the account's own was taken: plan office and place spb"
+    assert words in check_tariff("100202", "381…").out
+    asked = check_tariff("100202", "38111XXXXXX", "--plan=office", "--place=msk")
+    assert "not given" not in asked.out
+    assert check_tariff("100202", "3811", "--json").json()["filled_in"] == ["tariff_plan_id", "place"]
+
+
 @pytest.mark.parametrize(
     ("account", "number", "option", "reason"),
     [
+        ("100202", "381", "--place=nope", "place 'nope' is named by nothing"),
+        ("100202", "381", "--incoming-service=nope", "incoming service 'nope' is named by nothing"),
         ("nobody", "381", AT, "'nobody'"),
         ("100202", "Belgrade", AT, "number"),
         ("100202", "381", "--plan=none", "'none'"),

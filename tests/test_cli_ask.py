@@ -103,6 +103,7 @@ def test_rights_are_the_users(office, capsys):
     assert ran.out == ""
     assert ran.err.startswith("403 ")
     assert "locks.set" in ran.err
+    assert "  ask your manager\n" in ran.err
 
 
 def test_questions_about_prices_are_answered_by_the_record(office, capsys):

@@ -463,6 +463,10 @@ def test_the_demonstration_serves_until_it_is_stopped_and_begins_anew(tmp_path: 
                 asked = Request(question, headers={"Authorization": f"Bearer {key[1]}"})
                 with urlopen(asked) as answer:
                     assert json.load(answer)
+            console = re.search(r"^The console is at (\S+)$", told, re.MULTILINE)
+            assert console is not None, told
+            with urlopen(console[1]) as answer:
+                assert "Войти" in answer.read().decode()
             again = tollgate("demo", "--folder", tmp_path)
             assert refused(again, "a demonstration runs in", "already")
             process.send_signal(signal.SIGINT)

@@ -1,16 +1,20 @@
 """Clients found by parts of what is known of them: as a plain look at every client finds them, and by the indexes."""
 
+import asyncio
 import re
 from random import Random
 from typing import NamedTuple
 
+import asyncpg
 import pytest
 from postgres import TestedDatabase
 
 from backoffice.clients import word_parts
 from backoffice.office import search_words
+from connectors.postgres import migrate
 from connectors.postgres.clients import Place, Wanted, search, statement
 from connectors.postgres.database import APP, Database
+from connectors.postgres.migrate import read_migrations
 
 
 class Client(NamedTuple):
@@ -22,7 +26,7 @@ class Client(NamedTuple):
 
 
 SIGNS = "абвё^$_\\%x1-»"
-"""Few, so that parts coincide; those among them that mean something in patterns, and in the index, and that part words."""
+"""Few, so that parts coincide; those that mean something in patterns and in the index, or part words."""
 
 
 def some_clients(chance: Random, count: int) -> list[Client]:
@@ -198,6 +202,43 @@ def test_the_database_parts_words_as_the_office_does(database: TestedDatabase) -
         assert search_words(TEXTS[0]) == ("ооо", "авто", "сервис", "москва")
 
     database.run(story)
+
+
+def test_what_was_there_before_is_found_too(empty_database: TestedDatabase) -> None:
+    """Clients that were entered, or loaded without words, and services under other spellings, before 0013."""
+    steps = read_migrations()
+    number = next(place for place, one in enumerate(steps) if one.name == "0013_mentions.sql")
+
+    async def story() -> None:
+        connection = await asyncpg.connect(empty_database.dsn)
+        try:
+            await migrate.migrate(connection, steps[:number])
+            await connection.execute(
+                """
+                INSERT INTO office.tariff_plans (tariff_plan_id, name) VALUES ('T', 'T');
+                INSERT INTO office.clients (client_id, name, surname, search_words, city, created_at, created_by) VALUES
+                    ('C1', 'ООО «Авто-Сервис.»', NULL, '{ооо,авто-сервис.}', 'Тверь', now(), 'x'),
+                    ('C2', 'ИП Хвоя', 'Ёлкин', '{ип,хвоя}', NULL, now(), 'x'),
+                    ('C-3', 'C-3', NULL, '{}', NULL, now(), 'x');
+                INSERT INTO office.accounts (account_id, client_id, tariff_plan_id, payment_mode, currency,
+                    opening_status, status, created_at, created_by)
+                VALUES ('A', 'C1', 'T', 'prepaid', 'RUB', 'active', 'active', now(), 'x');
+                INSERT INTO office.account_services (account_id, service, connected_at, connected_by) VALUES
+                    ('A', 'CALLS_REC', now(), 'x'), ('A', 'fax', now(), 'x'), ('A', 'Fax', now(), 'x');
+                """
+            )
+            await migrate.migrate(connection, steps)
+            words = await connection.fetch("SELECT search_words FROM office.clients ORDER BY client_id")
+            assert [row[0] for row in words] == [["c", "3"], ["ооо", "авто", "сервис"], ["ип", "хвоя", "елкин"]]
+            assert await connection.fetchval(
+                "SELECT 'тверь' = ANY (mention_words) FROM office.clients WHERE city = 'Тверь'"
+            )
+            services = await connection.fetch("SELECT service FROM office.account_services ORDER BY 1")
+            assert [row[0] for row in services] == ["Fax", "calls_rec", "fax"]
+        finally:
+            await connection.close()
+
+    asyncio.run(story())
 
 
 async def names_found(db: Database, text: str) -> list[str]:

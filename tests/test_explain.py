@@ -583,15 +583,17 @@ def test_a_call_is_found_by_account_number_and_time(
     ]
     assert near["calls"][1]["reason"] == "no_retail_price"
 
-    # By a number alone: whoever called it; who called from it is found with the account.
+    # By a number alone: whoever called it, and whoever called from it.
     alone = as_json(capsys, "--number=381114112060", NEAR)
     assert sorted(one["attempt_id"] for one in alone["calls"]) == [
         "all-covering-locks",
         "local-lock",
         "neighbouring-locks",
     ]
-    callers = as_json(capsys, "--account=100202", "--number=78121234567", NEAR, "--within=2")
-    assert [one["attempt_id"] for one in callers["calls"]] == ["neighbouring-locks", "no-retail"]
+    for account in (["--account=100202"], []):
+        callers = as_json(capsys, *account, "--number=8 (812) 123-45-67", NEAR, "--within=2")
+        assert {"neighbouring-locks", "no-retail"} <= {one["attempt_id"] for one in callers["calls"]}
+        assert {one["caller"] for one in callers["calls"]} == {"78121234567"}
     code, text = tollgate(capsys, "--account=100202", NEAR)
     assert code == 0
     assert "6 calls, the nearest first" in text
@@ -603,7 +605,10 @@ def test_what_is_not_there_is_told_with_where_to_look(
     asked(regions)
     assert "there is no call 'nobody-knows' in the record; look by --account" in refused("nobody-knows")
     assert as_json(capsys, "--number=4412345678", NEAR) == {"calls": [], "explained": None}
-    assert "no call was found there; widen --within" in tollgate(capsys, "--account=100999", NEAR)[1]
+    assert "no call was found there; widen --within" in tollgate(capsys, "--number=4412345678", NEAR)[1]
+    assert "--account: there is no account '100999'" in refused("--account=100999", NEAR)
+    assert "--number: 'abc' is no number" in refused("--number=abc", NEAR)
+    assert "tollgate_projector_lag_records of its /metrics" in refused("nobody-knows")
     assert "say which call" in refused()
     assert "say which call" in refused("local-lock", "--account=100200")
     assert "say about when the call was" in refused("--account=100200")

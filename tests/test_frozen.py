@@ -1,4 +1,5 @@
-"""Processes that stand still with something in their hands that others wait for: the server lets go of them."""
+"""Processes that stand still with something in their hands that others wait for: the server lets go of them. And what a
+connection says on which the server has said good-bye."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ import pytest
 from postgres import TestedDatabase
 
 import connectors.postgres.change
+from connectors.http.problems import explain
 from connectors.postgres import outbox
 from connectors.postgres.change import OutcomeUnknown, change
 from connectors.postgres.database import RELAY, Database
@@ -76,3 +78,23 @@ def test_a_change_that_stands_still_before_its_commit_does_not_keep_the_office_w
         assert [row["entity_id"] for row in rows] == ["next"]
 
     database.run(story)
+
+
+# What asyncpg says when it is asked for something after the server's last word and before the end of the line.
+GOOD_BYE = asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
+
+
+class _Closing:
+    """A transaction on such a connection."""
+
+    async def commit(self) -> None:
+        raise GOOD_BYE
+
+
+def test_a_commit_after_the_servers_good_bye_leaves_the_outcome_unknown() -> None:
+    with pytest.raises(OutcomeUnknown):
+        asyncio.run(connectors.postgres.change._commit(_Closing()))
+
+
+def test_a_question_after_the_servers_good_bye_is_answered_with_away() -> None:
+    assert explain(GOOD_BYE).document.status == 503

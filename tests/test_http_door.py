@@ -5,19 +5,26 @@ import json
 from typing import Annotated, Any
 
 import asyncpg
+import msgspec
 import pytest
 from api import APP, GENEROUS, Api, api_on
 from litestar import get as plain_get
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, defstruct
 from msgspec.structs import replace
 from postgres import TestedDatabase
 
+from backoffice import words
 from backoffice.access import ROLE_PERMISSIONS, ROLES
-from connectors.http.app import Undeclared, create_app
+from backoffice.rejected import RejectedId
+from backoffice.users import UserName
+from backoffice.words import SENTENCES
+from connectors.http.app import Undeclared, create_app, declared
 from connectors.http.call import Call, Services
 from connectors.http.limits import Buckets
 from connectors.http.parties import Party, party
+from connectors.http.problems import Problem
+from connectors.http.reading import query_of
 from connectors.http.route import PUBLIC, get, patch, post
 from connectors.postgres.database import Database
 
@@ -49,6 +56,95 @@ async def forgotten() -> dict[str, str]:
 @get("/api/providers", requires="providers.see", summary="A function whose name is taken")
 async def bands(call: Call) -> Answer:
     return Answer(True)
+
+
+def patterns_of(kind: Any) -> set[str]:
+    """All patterns that texts in a type are checked by."""
+    found: set[str] = set()
+    seen: set[int] = set()
+
+    def look(one: Any) -> None:
+        if id(one) in seen:
+            return
+        seen.add(id(one))
+        if isinstance(one, msgspec.inspect.StrType) and one.pattern is not None:
+            found.add(one.pattern)
+        if isinstance(one, msgspec.inspect.Metadata):
+            look(one.type)
+        for name in ("fields", "types", "item_types", "item_type", "key_type", "value_type", "type"):
+            inner = getattr(one, name, None)
+            for part in inner if isinstance(inner, tuple) else (inner,):
+                if isinstance(part, msgspec.inspect.Type | msgspec.inspect.Field):
+                    look(part)
+
+    look(msgspec.inspect.type_info(kind))
+    return found
+
+
+def test_every_pattern_that_a_request_is_checked_by_has_a_sentence() -> None:
+    found: dict[str, str] = {}
+    for route in declared():
+        for kind in (route.asked, route.sent):
+            if kind is not None:
+                found |= dict.fromkeys(patterns_of(kind), route.plain_path)
+    assert len(found) >= 12
+    assert {pattern: path for pattern, path in found.items() if pattern not in SENTENCES} == {}
+
+
+WORDS: tuple[tuple[Any, tuple[str, ...], tuple[str, ...], str], ...] = (
+    (words.Id, ("100200", "a/b"), ("a\nb", "a\x7f"), "an id is one line"),
+    (words.Reason, ("x",), (" ", "\n\t"), "is blank; write at least a word"),
+    (words.Text, ("x\ny",), ("  ",), "is blank; write at least a word"),
+    (words.Line, ("a name",), (" ", "two\nlines"), "must be one line that is not blank"),
+    (words.Digits, ("7495",), ("+7495", "1" * 16, "7495\n"), "is no number; give 1 to 15 digits of E.164 without +"),
+    (
+        words.Moment,
+        ("2026-11-24T18:30:00+03:00",),
+        ("soon", "2026-11-24", "2026-11-24T18:30:00", "2026-11-24T18:30:00Z\n"),
+        "is no moment; write it as 2026-11-24T18:30:00+03:00",
+    ),
+    (words.Day, ("2026-11-24",), ("24.11.2026", "2026-11-24T00:00:00Z"), "is no day; write it as 2026-11-24"),
+    (
+        words.AsOf,
+        ("2026-11-24", "2026-11-24T18:30:00Z"),
+        ("soon", "2026-11-24T18:30"),
+        "is no moment and no day; write",
+    ),
+    (words.Inn, ("7701234560", "770123456012"), ("77012345601", "x"), "is no INN; it has 10 digits"),
+    (words.Email, ("a@example.org",), ("a", "a b@c"), "is no e-mail address; write it as name@example.org"),
+    (words.Currency, ("RUB",), ("rub", "RUBL"), "is no currency; write its three capital letters"),
+    (words.BandDay, ("2026-05-09", "--05-09"), ("09.05", "05-09"), "is no day; write it as 2026-05-09, or as --05-09"),
+    (UserName, ("ivanov",), ("Ivanov", "i", "иванов"), "is no user name; give 2 to 32 small Latin letters"),
+    (RejectedId, ("7-1042",), ("7",), "is no rejected event's id; it is two numbers, such as 7-1042"),
+)
+
+
+def test_a_text_that_does_not_fit_is_answered_with_what_fits_and_no_pattern() -> None:
+    for kind, good, bad, sentence in WORDS:
+        asked = defstruct("Asked", [("word", kind)], frozen=True)
+        for text in good:
+            assert query_of([("word", text)], asked).word == text
+        for text in bad:
+            with pytest.raises(Problem) as caught:
+                query_of([("word", text)], asked)
+            (error,) = caught.value.document.errors
+            assert sentence in error.detail, (kind, text)
+            assert "regex" not in error.detail
+            assert error.parameter == "word"
+
+
+def test_the_place_in_the_body_stays_beside_the_sentence(database: TestedDatabase) -> None:
+    async def story(api: Api) -> None:
+        sent = {"digits": "44", "reason": " ", "ends_at": None}
+        answer = await api.ask("POST", "/api/locks", role="manager", json=sent)
+        assert answer.status_code == 422
+        assert answer.json()["errors"] == [{"detail": "is blank; write at least a word", "pointer": "/reason"}]
+        client = {"kind": "company", "name": "x", "phones": ["7495", "+7"], "reason": "x"}
+        answer = await api.ask("PUT", "/api/clients/C1", role="manager", json=client)
+        assert [one["detail"].partition(";")[0] for one in answer.json()["errors"]] == ["is no number"]
+        assert answer.json()["errors"][0]["pointer"].startswith("/phones/")
+
+    told(database, story)
 
 
 def test_a_route_that_does_not_say_who_may_ask_stops_the_start(database: TestedDatabase) -> None:

@@ -65,6 +65,8 @@ def test_support_is_told_the_row_that_decided_its_history_and_what_would_happen_
         assert [one["check"] for one in decision["checks"]][5:8] == ["calls_at_once", "locks", "wholesale_price"]
         assert [(one["action"], one["actor"]) for one in found["history"]] == [("set", "ivanov"), ("lifted", "loader")]
         assert found["today"]["decision"]["allow"] is True
+        published = await api.database.pool.fetchval("SELECT max(reference_version) FROM plumbing.outbox")
+        assert found["today"]["decision"]["reference_version"] == published > decision["reference_version"]
         assert {one["what"]: one["now"] for one in found["today"]["differences"]}["verdict"] == "allowed"
         assert found["all_same"] is True
         assert [one["what"] for one in found["verified"]] == [
@@ -94,6 +96,54 @@ def test_by_account_number_and_time_the_only_call_is_explained_at_once(regions: 
         assert await api.ok("GET", f"{ask}&number=4412345678", role="support") == {"calls": [], "explained": None}
 
     told(regions, story)
+
+
+def test_a_caller_is_found_without_the_account(regions: TestedDatabase) -> None:
+    async def story(api: Api) -> None:
+        ask = f"/api/calls/explain?at={AT}"
+        with_account = await api.ok("GET", f"{ask}&account_id=100202&number=78121234567", role="support")
+        alone = await api.ok("GET", f"{ask}&number=8%20(812)%20123-45-67", role="support")
+        assert {one["caller"] for one in alone["calls"]} == {"78121234567"}
+        known = {one["attempt_id"] for one in with_account["calls"]}
+        assert known
+        assert known <= {one["attempt_id"] for one in alone["calls"]}
+        # It is found by an index: a day of a busy operator is not read through for it.
+        plan = "\n".join(
+            [
+                row[0]
+                for row in await api.database.pool.fetch(
+                    "EXPLAIN SELECT FROM facts.attempts WHERE kind = 'call_attempt' AND caller = ANY ($1)"
+                    " AND at BETWEEN now() - interval '1 hour' AND now()",
+                    ["78121234567"],
+                )
+            ]
+        )
+        assert "caller" in plan
+
+    told(regions, story)
+
+
+def test_wherever_it_is_said_whom_to_ask_the_author_can_be_reached(database: TestedDatabase) -> None:
+    async def filled(db: Database) -> None:
+        async with recorded(db, events=events_of(REGIONS)):
+            pass
+
+    async def story(api: Api) -> None:
+        await api.user("ivanov", "b2b")
+        whole = "Имя ivanov (ivanov), who set it; else your manager"
+        gone = "your manager: Имя ivanov (ivanov), who set it, works here no more"
+        for status, ask in (("active", whole), ("disabled", gone)):
+            await api.database.pool.execute("UPDATE access.users SET status = $1 WHERE name = 'ivanov'", status)
+            found = await api.ok("GET", "/api/calls/local-lock/explain", role="support")
+            for decision in (found["decision"], found["today"]["decision"]):
+                assert decision["ask"] == decision["reasons"][0]["ask"] == ask
+                asks = [
+                    lock["ask"] for check in decision["checks"] for lock in check["locks"] if lock["author"] == "ivanov"
+                ]
+                assert asks == [ask]
+
+    database.run(filled)
+    told(database, story)
 
 
 def test_who_may_not_see_calls_is_told_so_and_the_others_see_them(regions: TestedDatabase) -> None:
@@ -168,6 +218,9 @@ def test_rejected_events_of_a_call_are_for_those_who_may_see_them(regions: Teste
         ("/api/calls/local-lock/explain?verify=perhaps", 422, "verify"),
         ("/api/calls/local-lock/explain?color=red", 422, "color"),
         (f"/api/calls/explain?at={AT}", 422, "give an account or a number, or both"),
+        (f"/api/calls/explain?at={AT}&account_id=nope", 404, "nope"),
+        (f"/api/calls/explain?at={AT}&number=abc", 422, "'abc' is no number"),
+        (f"/api/calls/explain?at={AT}&account_id=100200&number=abc", 422, "'parameter': 'number'"),
         ("/api/calls/explain?account_id=100200", 422, "at"),
         ("/api/calls/explain?account_id=100200&at=soon", 422, "at"),
         (f"/api/calls/explain?account_id=100200&at={AT}&within_minutes=0", 422, "within_minutes"),

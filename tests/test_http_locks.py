@@ -12,6 +12,7 @@ from connectors.files.reference_folder import read_reference_folder
 from connectors.postgres.database import Database
 from connectors.postgres.load import load_folder
 from engine.settings import EngineSettings
+from schemas.times import to_datetime, to_us
 
 LONG_AGO = datetime(2026, 11, 24, 12, tzinfo=UTC)
 WHY = {"reason": "a test"}
@@ -219,6 +220,135 @@ def test_the_check_of_a_past_moment_shows_a_lock_that_is_lifted_since(database: 
         problem(await api.ask("GET", "/api/lock-check?number=381&account_id=none", role="support"), 404)
         everyone = await api.ok("GET", "/api/lock-check?number=381641234567", role="support")
         assert (everyone["account_id"], [lock["lock_id"] for lock in everyone["locks"]]) == (None, ["L2"])
+
+    told(database, story)
+
+
+def test_a_day_means_its_end_in_the_business_zone(database: TestedDatabase) -> None:
+    async def story(api: Api) -> None:
+        made = await set_lock(api, digits="998")  # now
+        await api.ok("POST", "/api/locks/L1/lift", role="manager", json=WHY)
+        today = (datetime.now(UTC) + timedelta(hours=3)).date()
+        yesterday, tomorrow = today - timedelta(days=1), today + timedelta(days=1)
+        question = f"/api/lock-check?number={BELGRADE}&account_id=100200&at="
+        found = await api.ok("GET", question + str(yesterday), role="support")
+        assert ([one["lock_id"] for one in found["locks"]], found["at"]) == (["L1"], f"{yesterday}T20:59:59.999Z")
+        assert (await api.ok("GET", question + str(today), role="support"))["locks"] == []
+
+        async def listed(query: str) -> list[str]:
+            answer = await api.ok("GET", f"/api/locks?limit=1000&{query}", role="support")
+            assert answer["total"] == len(answer["items"])
+            return sorted(one["lock_id"] for one in answer["items"])
+
+        everything = sorted(f"L{number}" for number in range(1, 11))
+        assert await listed(f"at={yesterday}") == everything
+        assert await listed(f"at={today}") == sorted({*everything, made["lock_id"]} - {"L1"})
+        assert await listed(f"at={yesterday}&number={BELGRADE}") == ["L1", "L3", "L4", "L5", "L6"]
+        assert await listed(f"at={today}&state=lifted") == ["L1"]
+        assert await listed(f"at={yesterday}&state=lifted") == []
+        assert await listed("at=2025-01-01&state=all") == []
+        exported = await api.ask("GET", f"/api/locks/export?at={yesterday}", role="support")
+        assert exported.status_code == 200, exported.text
+        assert exported.text.count("\n") == 1 + len(everything)
+        for path in ("/api/locks?at=", question):
+            for wrong, words in ((tomorrow, "in the future"), ("2026-02-30", "no day"), ("soon", "2026-11-24")):
+                refused = problem(await api.ask("GET", f"{path}{wrong}", role="support"), 422)
+                assert [one["parameter"] for one in refused["errors"]] == ["at"]
+                assert words in refused["detail"]
+
+    told(database, story)
+
+
+def test_a_list_of_the_past_is_turned_page_by_page(database: TestedDatabase) -> None:
+    async def story(api: Api) -> None:
+        for number in range(1, 11):
+            await api.ok("POST", f"/api/locks/L{number}/lift", role="manager", json=WHY)
+        found, after = [], ""
+        while True:
+            answer = await api.ok("GET", f"/api/locks?at=2026-11-24T12:00:00Z&limit=3{after}", role="support")
+            assert answer["total"] == 10
+            assert all(one["lifted_at"] is None and one["lifted_by"] is None for one in answer["items"])
+            found += [one["lock_id"] for one in answer["items"]]
+            if answer["next"] is None:
+                break
+            after = f"&after={answer['next']}"
+        assert sorted(found) == sorted({f"L{number}" for number in range(1, 11)})
+
+    told(database, story)
+
+
+def test_a_direction_is_asked_about_and_locks_within_it_are_told(database: TestedDatabase) -> None:
+    async def story(api: Api) -> None:
+        inner = await set_lock(api, digits="7495", account_id="100200")
+        whole = await set_lock(api, digits="74951234567", kind="number", provider_id="megafon")
+        for number in ("749", "749XXXXXXXX", "8 (49X) XXX-XX-XX", "%2B749…"):
+            found = await api.ok("GET", f"/api/lock-check?number={number}&account_id=100200", role="support")
+            assert (found["number"], found["locks"], found["longer_total"]) == ("749", [], 2)
+            assert [one["lock_id"] for one in found["longer"]] == [inner["lock_id"], whole["lock_id"]]
+            assert found["verdict"].startswith("no lock covers all of 749; locked within it: 7495 (lock ")
+            assert "on the account), 74951234567 (lock" in found["verdict"]
+            assert "for all clients through megafon). If it is a direction, check the whole number" in found["verdict"]
+        assert found["longer"][0]["ask"] == "ivanov, who set it (and is no user here); else your manager" or (
+            "Имя ivanov" in found["longer"][0]["ask"]
+        )
+        everyone = await api.ok("GET", "/api/lock-check?number=749", role="support")
+        assert [one["lock_id"] for one in everyone["longer"]] == [whole["lock_id"]]
+        free = await api.ok("GET", "/api/lock-check?number=7812&account_id=100200", role="support")
+        assert (free["longer"], free["verdict"]) == ([], "no lock covers this number: look at the tariff next")
+        # What bans all of a direction says all there is to say.
+        await set_lock(api, digits="74", account_id="100200")
+        banned = await api.ok("GET", "/api/lock-check?number=749&account_id=100200", role="support")
+        assert (banned["full_ban"], banned["longer_total"], "within" in banned["verdict"]) == (True, 2, False)
+
+    told(database, story)
+
+
+def test_a_direction_of_the_past_names_the_locks_that_were_within_it(database: TestedDatabase) -> None:
+    async def story(api: Api) -> None:
+        inner = await set_lock(api, digits="7495")
+        moment = inner["created_at"]
+        await api.ok("POST", f"/api/locks/{inner['lock_id']}/lift", role="manager", json=WHY)
+        now = await api.ok("GET", "/api/lock-check?number=749", role="support")
+        assert now["longer_total"] == 0
+        # Of the very millisecond that it was set in: a little later is sure to be after it.
+        then = to_datetime(to_us(moment)) + timedelta(milliseconds=1)
+        at = then.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        past = await api.ok("GET", f"/api/lock-check?number=749&at={at}", role="support")
+        assert [one["lock_id"] for one in past["longer"]] == [inner["lock_id"]]
+        assert past["longer_total"] == 1
+
+    told(database, story)
+
+
+def test_whoever_works_here_no_more_is_not_to_be_asked(database: TestedDatabase) -> None:
+    async def story(api: Api) -> None:
+        await api.user("ivanov", "b2b")
+        question = f"/api/lock-check?number={BELGRADE}&account_id=100200"
+        found = await api.ok("GET", question, role="support")
+        assert "to learn why, ask Имя ivanov (ivanov), who set it; else your manager. Do not" in found["verdict"]
+        await api.database.pool.execute("UPDATE access.users SET status = 'disabled' WHERE name = 'ivanov'")
+        found = await api.ok("GET", question, role="support")
+        gone = "your manager: Имя ivanov (ivanov), who set it, works here no more"
+        assert found["locks"][0]["ask"] == found["deciding"]["ask"] == gone
+        assert f"to learn why, ask {gone}. Do not remove it yourself" in found["verdict"]
+
+    told(database, story)
+
+
+def test_an_id_that_no_path_can_hold_is_refused(database: TestedDatabase) -> None:
+    async def story(api: Api) -> None:
+        for lock_id in ("a/b", "..", ".", "/"):
+            answer = await api.ask(
+                "POST", "/api/locks", role="manager", json={"digits": "44", "lock_id": lock_id, **WHY}
+            )
+            refused = problem(answer, 422)
+            assert [one["pointer"] for one in refused["errors"]] == ["/lock_id"]
+            service = await api.ask(
+                "POST", "/api/accounts/100200/services", role="manager", json={"service": lock_id, **WHY}
+            )
+            assert [one["pointer"] for one in problem(service, 422)["errors"]] == ["/service"]
+        named = await api.ok("POST", "/api/locks", role="manager", json={"digits": "44", "lock_id": "a b.c%", **WHY})
+        assert (await api.ok("GET", "/api/locks/a%20b.c%25", role="support"))["lock_id"] == named["lock_id"]
 
     told(database, story)
 

@@ -89,7 +89,7 @@ def test_a_tag_hangs_on_a_client_until_it_is_taken_off(database: TestedDatabase)
 def test_an_account_is_opened_with_what_it_begins_with_and_the_engine_is_told(database: TestedDatabase) -> None:
     async def story(api: Api) -> None:
         sent = ACCOUNT | {"opening_balance_micros": 150_000_000, "critical_balance_micros": 10_000_000, "comment": "x"}
-        opened = await api.ok("PUT", "/api/accounts/A1", role="sales", json=sent)
+        opened = await api.ok("PUT", "/api/accounts/A1", role="billing", json=sent)
         assert opened["opening_balance_micros"] == 150_000_000
         assert opened["status"] == "active"
         kind, key, record = await latest(api)
@@ -107,6 +107,90 @@ def test_an_account_is_opened_with_what_it_begins_with_and_the_engine_is_told(da
         )
         assert len(await api.outbox()) == before
         assert (await api.ok("GET", "/api/accounts/A1"))["comment"] == "y"
+
+    told(database, story)
+
+
+def test_money_without_a_payment_is_given_by_whoever_may_give_money(database: TestedDatabase) -> None:
+    async def story(api: Api) -> None:
+        async def put(role: Any, **more: Any) -> Any:
+            return await api.ask("PUT", "/api/accounts/A1", role=role, json=ACCOUNT | more)
+
+        for more in ({"opening_balance_micros": 1}, {"credit_limit_micros": 1}):
+            refused = await put("sales", **more)
+            assert refused.status_code == 403
+            assert "money.top_up" in refused.json()["detail"]
+            assert next(iter(more)) in refused.json()["detail"]
+        assert (await put("sales", opening_balance_micros=0, credit_limit_micros=0)).status_code == 200
+        assert (await put("billing", credit_limit_micros=7_000_000)).status_code == 200
+        # What is left out, or said as it is, stays: so sales may go on changing the rest.
+        assert (await put("sales", comment="x")).json()["credit_limit_micros"] == 7_000_000
+        assert (await put("sales", comment="y", credit_limit_micros=7_000_000)).status_code == 200
+        for limit in (0, 8_000_000):
+            assert (await put("sales", credit_limit_micros=limit)).status_code == 403
+        assert (await put("manager", credit_limit_micros=0)).json()["credit_limit_micros"] == 0
+
+    told(database, story)
+
+
+def test_whoever_may_not_see_money_sees_no_amounts_of_an_account(database: TestedDatabase) -> None:
+    async def story(api: Api) -> None:
+        sent = ACCOUNT | {"opening_balance_micros": 5, "credit_limit_micros": 6}
+        await api.ok("PUT", "/api/accounts/A1", role="billing", json=sent)
+        amounts = ("opening_balance_micros", "credit_limit_micros")
+        for role, seen in (
+            ("support", [5, 6]),
+            ("auditor", [5, 6]),
+            ("marketing", [None, None]),
+            ("b2b", [None, None]),
+        ):
+            found = await api.ok("GET", "/api/accounts/A1", role=role)
+            assert [found[name] for name in amounts] == seen, role
+        key = await api.key("sales1", frozenset({"accounts.change"}))
+        answer = await api.ok("PUT", "/api/accounts/A1", key=key, json=ACCOUNT | {"comment": "x"})
+        assert [answer[name] for name in amounts] == [None, None]
+
+    told(database, story)
+
+
+def test_whoever_is_responsible_works_here(database: TestedDatabase) -> None:
+    async def story(api: Api) -> None:
+        client = {"kind": "company", "name": "ООО"}
+        for path, body in (("/api/clients/C8", client), ("/api/accounts/A1", ACCOUNT)):
+            assert errors(await api.ask("PUT", path, role="sales", json=body | {"manager": "nobody"})).keys() == {
+                "/manager"
+            }
+            await api.user(f"petrova{len(path)}", "sales")
+            known = body | {"manager": f"petrova{len(path)}"}
+            await api.ok("PUT", path, role="sales", json=known)
+            await api.database.pool.execute(
+                "UPDATE access.users SET status = 'disabled' WHERE name = $1", known["manager"]
+            )
+            # One who was responsible may have left; nobody else is given to him.
+            await api.ok("PUT", path, role="sales", json=known | {"comment": "x"})
+            await api.ok("PUT", path, role="sales", json=body)
+            assert errors(await api.ask("PUT", path, role="sales", json=known)).keys() == {"/manager"}
+
+    told(database, story)
+
+
+def test_an_account_is_where_prices_know_a_place(database: TestedDatabase) -> None:
+    async def story(api: Api) -> None:
+        await api.ok("PUT", "/api/accounts/A1", role="sales", json=ACCOUNT | {"place": "anywhere"})
+        await api.ok("PUT", "/api/providers/P1", role="b2b", json={"name": "one", "place": "spb"})
+        prices = b"prefix,price,per_seconds,step_seconds,place\n7,1,60,60,msk\n"
+        await api.ok(
+            "POST",
+            "/api/price-lists/M/versions?kind=retail&currency=RUB&rounding=up&decimals=4",
+            role="marketing",
+            content=prices,
+        )
+        for place in ("msk", "spb"):
+            await api.ok("PUT", f"/api/accounts/{place}", role="sales", json=ACCOUNT | {"place": place})
+        refused = await api.ask("PUT", "/api/accounts/A2", role="sales", json=ACCOUNT | {"place": "nope"})
+        assert errors(refused).keys() == {"/place"}
+        # One that has it keeps it.
+        await api.ok("PUT", "/api/accounts/A1", role="sales", json=ACCOUNT | {"place": "anywhere", "comment": "x"})
 
     told(database, story)
 
@@ -177,10 +261,13 @@ def test_an_account_that_opens_blocked_says_since_when(database: TestedDatabase)
 def test_services_are_connected_and_disconnected(database: TestedDatabase) -> None:
     async def story(api: Api) -> None:
         path = "/api/accounts/known1/services"
-        await api.ok("POST", path, role="sales", json={"service": "calls_rec", "product": "ВАТС"})
+        first = await api.ok("POST", path, role="sales", json={"service": " CALLS_REC ", "product": "ВАТС"})
+        assert first["service"] == "calls_rec"
+        for wrong in ("a/b", "  "):
+            assert errors(await api.ask("POST", path, role="sales", json={"service": wrong})).keys() == {"/service"}
         twice = await api.ask("POST", path, role="sales", json={"service": "calls_rec"})
         assert twice.status_code == 409
-        await api.ok("POST", f"{path}/calls_rec/disconnect", role="sales", json={"reason": "not wanted"})
+        await api.ok("POST", f"{path}/CALLS_REC/disconnect", role="sales", json={"reason": "not wanted"})
         gone = await api.ask("POST", f"{path}/calls_rec/disconnect", role="sales", json={"reason": "not wanted"})
         assert gone.status_code == 404
         await api.ok("POST", path, role="sales", json={"service": "calls_rec_unlim"})
@@ -238,6 +325,7 @@ NO_MONEY: list[tuple[dict[str, Any], str]] = [
     ({"amount_micros": 1, "at": "2099-01-01T00:00:00Z"}, "/at"),
     ({"amount_micros": 1, "at": "2026-11-24T25:00:00Z"}, "/at"),
     ({"amount_micros": 1, "reverses": "none"}, "/reverses"),
+    ({"amount_micros": -1}, "/reverses"),
     ({"amount_micros": 1, "source": "bank\n"}, "/source"),
 ]
 
@@ -497,6 +585,9 @@ def test_the_business_clock_stands_still_or_goes_on_from_where_it_was_set(databa
         assert shifted["now"].startswith("2030-01-01T00:00:")
         # Whoever is signed in stays so: that goes by the real time.
         assert (await api.ok("GET", "/api/clock"))["now"].startswith("2030-01-01T00:00:")
+        forgotten = await api.ask("PUT", "/api/clock", role="administrator", json={"reason": "a test"})
+        assert errors(forgotten).keys() == {"/at"}
+        assert (await api.ok("GET", "/api/clock"))["mode"] == "shifted"
         assert (await set_clock(at=None))["mode"] == "real"
 
     told(database, story)

@@ -303,6 +303,26 @@ def test_a_new_list_says_what_it_is_and_a_later_upload_may_leave_it_out(database
     told(database, story)
 
 
+def test_a_file_that_says_it_is_something_else_is_no_price_list(database: TestedDatabase) -> None:
+    async def story(api: Api) -> None:
+        path = "/api/price-lists/L/versions"
+        for kind in ("application/json", "application/x-www-form-urlencoded", "text/html; charset=utf-8"):
+            headers = {"Content-Type": kind}
+            answer = await api.ask(
+                "POST", path, role="marketing", params=NEW_LIST, content=table("381 3.00"), headers=headers
+            )
+            assert answer.status_code == 415, kind
+            assert "text/csv" in answer.json()["detail"]
+        assert (await api.ask("GET", path)).json().get("items", []) == []
+        for number, headers in enumerate(({"Content-Type": "text/csv; charset=utf-8"}, {}), 1):
+            answer = await api.ask(
+                "POST", path, role="marketing", params=NEW_LIST, content=table(f"381 {number}.00"), headers=headers
+            )
+            assert answer.status_code == 201, answer.text
+
+    told(database, story)
+
+
 def test_each_error_of_a_file_is_told_with_line_and_column_and_nothing_is_kept(database: TestedDatabase) -> None:
     async def story(api: Api) -> None:
         found = await upload(api, "R", table("381 3.00", "38x 1", "44 three"))

@@ -11,6 +11,7 @@ from postgres import TestedDatabase
 from connectors.http.app import declared
 from connectors.http.list_exports import row_of
 from connectors.postgres.database import Database
+from schemas.money import to_micros
 
 LIST = "/api/price-lists/R/versions"
 TERMS = "kind=retail&currency=RUB&rounding=up&decimals=4"
@@ -91,7 +92,7 @@ def test_a_list_longer_than_a_page_is_whole_and_amounts_are_in_units(database):
         table = await table_of(api, f"{LIST}/1/prices")
         assert len(rows) == 2_345
         assert [one["prefix"] for one in table] == [one["prefix"] for one in rows]
-        assert [round(float(one["price"]) * 1_000_000) for one in table] == [one["price_micros"] for one in rows]
+        assert [to_micros(one["price"]) for one in table] == [one["price_micros"] for one in rows]
 
         cut = await api.ask("GET", f"{LIST}/1/prices/export", params={"limit": 2_344})
         assert cut.status_code == 422
@@ -115,6 +116,24 @@ def test_what_has_parts_is_json_and_what_is_missing_is_empty(database):
         assert row["actor"] == "b2b1"
         (provider,) = await table_of(api, "/api/providers")
         assert provider["own"] == "no"
+
+    told(database, story)
+
+
+def test_whom_to_ask_is_plain_words(database):
+    async def story(api: Api) -> None:
+        await api.ok("POST", "/api/locks", role="b2b", json={"digits": "99", "reason": "x"})
+        await api.database.pool.execute("UPDATE access.users SET phone = '123', email = 'b@example.org'")
+        (lock,) = (await api.ok("GET", "/api/locks"))["items"]
+        (row,) = await table_of(api, "/api/locks")
+        assert "{" not in row["author_contact"]
+        parts = row["author_contact"].split("; ")
+        assert {"123", "b@example.org"} <= set(parts)
+        assert lock["author_contact"]["full_name"] in parts
+        assert "not enabled" not in parts
+        await api.database.pool.execute("UPDATE access.users SET status = 'disabled' WHERE name = 'b2b1'")
+        (row,) = await table_of(api, "/api/locks")
+        assert "not enabled" in row["author_contact"].split("; ")
 
     told(database, story)
 

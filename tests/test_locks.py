@@ -21,7 +21,8 @@ from test_decision_properties import LIMITS, NOON_US, World, decide, some, world
 
 from backoffice import locks as rules
 from backoffice.access import ROLE_PERMISSIONS, ROLES, Asker, Role, asker
-from backoffice.lock_check import NO_ACCOUNT, Unknown, check_lock
+from backoffice.as_of import as_of
+from backoffice.lock_check import NO_ACCOUNT, Unknown, check_lock, worded
 from backoffice.locks import (
     LiftSent,
     LockAnswer,
@@ -33,6 +34,7 @@ from backoffice.locks import (
     RehearsalSent,
     covers,
     mask,
+    number_or_direction,
     whom_to_ask,
 )
 from backoffice.refusals import InTheWay, NotAllowed, NotThere, Unfit
@@ -209,6 +211,67 @@ def test_digits_are_read_as_people_type_them(kind: Any, typed: str, digits: str)
 def test_digits_that_can_not_be_are_refused_with_the_remedy(kind: Any, typed: str) -> None:
     with pytest.raises(ValueError, match=r"give 1 to 15 digits|take the kind prefix"):
         mask(kind, typed, e164)
+
+
+@pytest.mark.parametrize(
+    ("typed", "digits"),
+    [
+        ("381", "381"),
+        ("3811ХХХХХ", "3811"),  # the guide's own way
+        ("38111XXXXXX", "38111"),
+        ("+381 11 4XX-XX-XX", "381114"),
+        ("381…", "381"),
+        ("381...", "381"),
+        ("381*", "381"),
+        ("8 (495) XXX-XX-XX", "7495"),
+        ("8 (495) 200-02-0X", "7495200020"),
+        ("810 381 11 XXXXXXX", "38111"),
+        ("8(495)200-02-00", "74952000200"),
+        ("8495", "8495"),  # 84 is Vietnam: too short to be dialled
+    ],
+)
+def test_a_number_or_direction_is_read_as_people_write_it(typed: str, digits: str) -> None:
+    assert number_or_direction(typed, e164) == digits
+
+
+@pytest.mark.parametrize("typed", ["", "XXX", "8 10 XXXX", "38X1", "Belgrade", "1" * 16, "…"])
+def test_what_is_no_number_and_no_direction_is_refused(typed: str) -> None:
+    with pytest.raises(ValueError, match="give 1 to 15 digits"):
+        number_or_direction(typed, e164)
+
+
+NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "moment"),
+    [
+        ("2026-11-25", "Europe/Moscow", "2026-11-25T20:59:59.999Z"),
+        ("2026-11-25", "UTC", "2026-11-25T23:59:59.999Z"),
+        ("2026-11-26", "Europe/Moscow", "2026-11-26T12:00:00.000Z"),  # under way: until now
+        ("2026-10-25", "Europe/Berlin", "2026-10-25T22:59:59.999Z"),  # a day of 25 hours
+        ("2026-11-25T18:30:00+03:00", "UTC", "2026-11-25T15:30:00.000Z"),
+    ],
+)
+def test_a_day_means_its_end(text: str, zone: str, moment: str) -> None:
+    assert to_text(from_datetime(as_of(text, time_zone=zone, now=NOON))) == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("2026-11-27", "in the future"),
+        ("2026-11-26T12:00:00.001Z", "in the future"),
+        ("2026-11-31", "no day"),
+        ("1999-01-01", "2000-2099"),
+        ("9999-12-31", "no day"),
+        ("2026-11-25T18:30:00", "names no time zone; write a moment as"),
+        ("soon", "is not a moment; write a moment as"),
+    ],
+)
+def test_what_is_no_moment_that_has_passed_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        as_of(text, time_zone="Europe/Moscow", now=NOON)
 
 
 def a_lock(digits: str, kind: Any = "prefix", account: str | None = None, provider: str | None = None) -> Lock:
@@ -708,6 +771,29 @@ def test_support_asks_the_author_else_the_manager() -> None:
     assert whom_to_ask("ivanov", gone) == "your manager: Иванов И. И. (ivanov), who set it, works here no more"
 
 
+def test_the_verdict_says_whom_to_ask_as_the_lock_does() -> None:
+    """Of a folder no users are known: the author, else the manager."""
+    reference = made_of(regions())
+    found = check_lock(ENGINE, reference, number="381114112060", account_id="100200", at_us=from_datetime(AT))
+
+    assert found.verdict.endswith("to learn why, ask ivanov, who set it; else your manager. Do not remove it yourself")
+    assert worded(found, "your manager").verdict.endswith("ask your manager. Do not remove it yourself")
+
+
+def test_locks_within_a_direction_are_found_in_a_folder_too() -> None:
+    reference = made_of(regions())
+    found = check_lock(ENGINE, reference, number="3811", account_id="100201", at_us=from_datetime(AT))
+
+    longer = [(lock.lock_id, lock.digits) for lock in found.longer]
+    wanted = [
+        (lock.lock_id, lock.digits)
+        for lock in regions().locks.values()
+        if lock.account_id in (None, "100201") and lock.digits.startswith("3811") and lock.digits != "3811"
+    ]
+    assert sorted(longer) == sorted(wanted)
+    assert found.longer_total == len(wanted) > 0
+
+
 def deciding(decision: CallDecision) -> str | None:
     return next((reason.lock_id for reason in decision.reasons if isinstance(reason, LockReason)), None)
 
@@ -725,6 +811,21 @@ def test_the_check_names_the_lock_that_the_engine_denies_by(world: World) -> Non
             named = {lock.lock_id for check in decision.checks for lock in check.locks}
             assert {lock.lock_id for lock in found.locks} == named or decision.emergency is True
             assert [lock.scope for lock in found.locks] == sorted(lock.scope for lock in found.locks)
+
+
+LISTS = (
+    LockFilter(),
+    LockFilter(state="all"),
+    LockFilter(state="lifted"),
+    LockFilter(scope="global"),
+    LockFilter(covering="381114112060"),
+    LockFilter(begins_with="38", provider_id="megafon"),
+)
+
+
+async def everything(db: Database, wanted: LockFilter) -> tuple[int, tuple[OfficeLock, ...]]:
+    found = await record.page(db.pool, wanted, after=None, limit=1_000)
+    return found.total, found.locks
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -762,7 +863,7 @@ def test_the_record_and_the_engine_agree_on_locks_that_came_and_went(database: T
         return {lock.lock_id for one in decision.checks for lock in one.locks}, deciding(decision)
 
     async def story(db: Database) -> None:
-        expected: list[tuple[datetime, Any]] = []
+        expected: list[tuple[datetime, Any, Any]] = []
         denied_by = set()
         for minute in range(40):
             at = AT + timedelta(minutes=minute)
@@ -770,17 +871,20 @@ def test_the_record_and_the_engine_agree_on_locks_that_came_and_went(database: T
             if minute % 5 == 4:
                 folder = await read_reference(db.pool, at=at)
                 reference = made_of(folder)
+                lists = {wanted: await everything(db, wanted) for wanted in LISTS}
                 answers = {
                     (number, account): answer(reference, number, account, at)
                     for number in numbers
                     for account in accounts
                 }
-                expected.append((at, answers))
+                expected.append((at, answers, lists))
                 denied_by |= {found[1] for found in answers.values()}
                 for (number, account), wanted in answers.items():
                     found = await check(db, number, account, at=at)
                     assert (set(ids(found)), found.deciding and found.deciding.lock_id) == wanted
-        for at, answers in expected:
+        for at, answers, lists in expected:
+            for wanted, live in lists.items():
+                assert await everything(db, msgspec.structs.replace(wanted, as_of=at)) == live
             for (number, account), wanted in answers.items():
                 past = await check(db, number, account, at=AT + 10 * HOUR, as_of=at)
                 assert (set(ids(past)), past.deciding and past.deciding.lock_id) == wanted
@@ -843,6 +947,12 @@ def test_lists_show_what_is_asked_for_and_how_many_there_are(database: TestedDat
         await lift_lock(db, "boss", "X")
         for wanted, found in FILTERS:
             await listed(db, wanted, found)
+            # What they were at a moment that nothing has changed since, they are.
+            then = msgspec.structs.replace(wanted, as_of=AT + 3 * HOUR)
+            await listed(db, then, found)
+            assert await everything(db, then) == await everything(db, wanted)
+        before = LockFilter(state="all", as_of=datetime(2025, 1, 1, tzinfo=UTC))
+        assert await everything(db, before) == (0, ())
 
     told(database, story)
 
@@ -1062,9 +1172,20 @@ def test_the_check_of_the_contract_answers_alike_on_a_folder_and_on_the_database
         words = ("check", "lock", number, f"--account={account}")
         on_folder, on_database = as_json(capsys, *words, folder), as_json(capsys, *words)
         assert on_database["locks"]
-        for name in ("number", "account_id", "deciding", "full_ban", "taken_out", "left", "verdict"):
+        # Of users only the database knows: how to reach the author stands there alone.
+        for found in (on_folder, on_database):
+            found["verdict"] = found["verdict"].partition(" ask ")[0]
+            assert found["deciding"].pop("ask")
+        for name in ("number", "account_id", "deciding", "full_ban", "taken_out", "left", "verdict", "longer_total"):
             assert on_folder[name] == on_database[name], name
         assert [lock["lock_id"] for lock in on_folder["locks"]] == [lock["lock_id"] for lock in on_database["locks"]]
+    assert as_json(capsys, "lock", "list", "--at=2026-11-02")["total"] >= 1
+    assert as_json(capsys, "lock", "list", "--at=2025-01-01", "--state=all")["total"] == 0
+    assert as_json(capsys, "lock", "check", "381XXXXXX", "--account=100200", "--at=2026-11-23")["at"].startswith(
+        "2026-11-23T20:59:59.999"
+    )
+    with pytest.raises(Refused, match="--at: 2098-01-01 lies in the future"):
+        tollgate(capsys, "lock", "list", "--at=2098-01-01")
     past = as_json(capsys, "check", "lock", "381114112060", "--account=100200", "--at=2026-11-01T00:00:00Z")
     assert past["locks"] == []
     with pytest.raises(Refused, match="a folder has none"):

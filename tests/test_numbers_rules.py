@@ -165,6 +165,15 @@ def test_a_day_that_nobody_closed_keeps_a_number_in_quarantine() -> None:
     assert quarantine.leaves(a_number(fmtn=True), None, days, unclosed), "its calls do not count"
 
 
+def test_a_gap_on_the_very_day_of_archiving_counts_and_one_before_it_does_not() -> None:
+    number = a_number(archived_on="2026-03-15")
+    days = collected(_days("2026-03-01..2026-04-13"), today="2026-04-14")
+
+    assert quarantine.leaves(number, None, days, ())
+    assert not quarantine.leaves(number, None, days, ("2026-03-15",))
+    assert quarantine.leaves(number, None, days, ("2026-03-14",))
+
+
 # -- states -----------------------------------------------------------------------------------------------------------
 
 

@@ -182,6 +182,21 @@ def test_it_is_said_how_much_is_lost_through_whom_and_on_how_many_prefixes() -> 
     assert worst.remedy.startswith("raise the retail price")
 
 
+def test_losses_of_several_services_at_a_prefix_name_the_service_and_are_one_prefix() -> None:
+    sold = "381 1 outgoing\n381 1 forwarding/msk\n44 1 outgoing"
+    reference = operator((retail(), sold), (wholesale(), "381 2\n44 2 //incoming"))
+
+    report = linted(reference, retail(), sold)
+
+    texts = [one.text for one in report.findings if one.rule == "below_cost"]
+    assert sorted(text.partition(" is sold")[0] for text in texts) == [
+        "as forwarding, at the place msk: a minute to 381",
+        "as outgoing, coming in by incoming: a minute to 44",
+        "as outgoing: a minute to 381",
+    ]
+    assert [(one.wholesale_list_id, one.prefixes) for one in report.losses] == [("W", 2)]
+
+
 def test_a_list_for_one_provider_is_compared_with_that_one_alone() -> None:
     reference = operator((retail(), "381 3"), (wholesale(), "381 2"), (wholesale("B", "beeline"), "381 9\n44 1"))
 

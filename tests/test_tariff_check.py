@@ -110,6 +110,7 @@ def test_a_mandatory_field_that_is_missing_is_named(database: TestedDatabase, fi
         ({"account_id": "nobody"}, 404, "nobody"),
         ({"tariff_plan_id": "none"}, 404, "none"),
         ({"number": "Belgrade"}, 422, "Belgrade"),
+        ({"number": "38X11"}, 422, "38111XXXXXX"),
         ({"number": "3811141120601234"}, 422, "1 to 15 digits"),
         ({"service": "calls_rec"}, 422, "leaves through no provider"),
         ({"at": "soon"}, 422, "at: "),
@@ -298,6 +299,64 @@ def test_a_lock_is_not_a_price_that_is_missing(database: TestedDatabase) -> None
     told(database, story)
 
 
+@pytest.mark.parametrize("number", ["112", "01", "1-0-2"])
+def test_an_emergency_number_always_passes_whatever_is_locked_or_not_priced(
+    database: TestedDatabase, number: str
+) -> None:
+    async def story(api: Api) -> None:
+        async with (
+            open_database(database.settings, role=None) as owner,
+            change(owner.pool, actor="test", reason="a test", at=LOADED_AT) as tx,
+        ):
+            for digits in ("1", "0"):
+                await tx.execute(
+                    "INSERT INTO office.locks (lock_id, kind, digits, author, reason, created_at, changed_at,"
+                    " changed_by, change_reason)"
+                    " VALUES ($2, 'prefix', $3, 'ivanov', 'fraud', $1, $1, 'ivanov', 'fraud')",
+                    LOADED_AT,
+                    f"L-{digits}",
+                    digits,
+                )
+        found = await answer(api, number=number)
+        assert (found["emergency"], found["would_be_rated"], found["reasons"]) == (True, True, [])
+        assert (found["providers"], found["not_shown"]) == ([], [])
+        assert "is an emergency number: calls to it always pass, free" in found["verdict"]
+        assert (await answer(api))["emergency"] is False
+
+    told(database, story)
+
+
+@pytest.mark.parametrize("field", ["place", "incoming_service"])
+def test_a_word_that_nothing_names_is_refused_by_its_field(database: TestedDatabase, field: str) -> None:
+    async def story(api: Api) -> None:
+        refused = await ask(api, **{field: "nope"})
+        assert refused.status_code == 422, refused.text
+        (one,) = refused.json()["errors"]
+        assert one["parameter"] == field
+        assert "'nope' is named by nothing in the reference data; there are: " in one["detail"]
+        # What a price names is known, though nothing else names it.
+        prices = [
+            replace(one, **{field: "nope"}) if (one.price_list_id, one.prefix) == ("R-OUT", "381") else one
+            for one in folder().prices
+        ]
+        async with open_database(database.settings, role=None) as owner:
+            await load_folder(owner.pool, replace_folder(folder(), prices=prices), author="test", at=LOADED_AT)
+        assert (await answer(api, **{field: "nope"}))[field] == "nope"
+
+    told(database, story)
+
+
+@pytest.mark.parametrize(
+    ("typed", "digits"),
+    [("38111XXXXXX", "38111"), ("+381 11 ХХХ-ХХ-ХХ", "38111"), ("381…", "381"), ("8 (495) XXX-XX-XX", "7495")],
+)
+def test_a_direction_is_typed_as_the_guide_writes_it(database: TestedDatabase, typed: str, digits: str) -> None:
+    async def story(api: Api) -> None:
+        assert (await answer(api, number=typed))["number"] == digits
+
+    told(database, story)
+
+
 def test_whoever_may_not_ask_gets_no_answer(database: TestedDatabase) -> None:
     async def story(api: Api) -> None:
         refused = await api.ask("GET", "/api/tariff-check", role="switch", params=FORM)
@@ -420,6 +479,28 @@ def test_the_incoming_service_left_out_asks_for_more_providers_never_for_fewer()
             assert {one.provider_id for one in preset.providers} | set(preset.not_shown) == {
                 one.provider_id for one in emptied.providers
             }
+
+
+def test_what_was_left_out_and_taken_from_the_account_is_told() -> None:
+    reference = random_operator(1)
+    for given, filled in (
+        ({}, ("tariff_plan_id", "place")),
+        ({"place": PLACES[0]}, ("tariff_plan_id",)),
+        ({"tariff_plan_id": reference.accounts["A"].tariff_plan_id, "place": PLACES[0]}, ()),
+    ):
+        for digits in (NUMBERS[0], "112"):
+            found = check_tariff(SETTINGS, reference, digits=digits, account_id="A", at_us=AT_US, **given)  # type: ignore[arg-type]
+            assert found.filled_in == filled
+
+
+def test_an_emergency_number_is_what_the_engine_takes_for_one() -> None:
+    reference = random_operator(2)
+    account = reference.accounts["A"]
+    for number in ("112", "01", "1", "11", "1121"):
+        found = check_tariff(SETTINGS, reference, digits=number, account_id="A", at_us=AT_US)
+        attempt = CallAttempt("a", "s", AT, "outgoing", number, "A")
+        decision, _ = decide(SETTINGS, reference, attempt, AT_US, account, opened(account))
+        assert found.emergency is (decision.emergency is True)
 
 
 def test_a_field_that_names_nothing_is_named() -> None:

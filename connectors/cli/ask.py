@@ -279,8 +279,6 @@ def _print_problem(answer: Answer) -> None:
     for one in problem.get("errors", ()):
         place = one.get("pointer") or one.get("parameter") or one.get("header") or ""
         err.print(f"  {place}: {one.get('detail', '')}", markup=False, soft_wrap=True)
-    if problem.get("permission"):
-        err.print(f"  the permission {problem['permission']} is missing", markup=False, soft_wrap=True)
     if problem.get("ask"):
         err.print(f"  ask {problem['ask']}", markup=False, soft_wrap=True)
 

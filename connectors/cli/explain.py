@@ -27,13 +27,14 @@ from connectors.cli.app import Refused, app, out, print_json, print_table, setti
 from connectors.convert.common import NumberRule
 from connectors.postgres import explain as record
 from connectors.postgres.clock import BusinessClock
-from connectors.postgres.database import DRIVER_TROUBLES, DatabaseTrouble, explained, open_database
+from connectors.postgres.database import DRIVER_TROUBLES, DatabaseTrouble, Pool, explained, open_database
 from connectors.postgres.explain import NearCall
-from connectors.postgres.locks import colleagues, histories
+from connectors.postgres.locks import LooksRecord, colleagues, histories
 from connectors.postgres.moments import to_moment
 from connectors.postgres.past import UnknownVersion
 from connectors.postgres.reference import snapshot
 from connectors.settings import DatabaseSettings, database_settings, http_settings
+from engine.decisions import is_number
 from engine.settings import EngineSettings
 from schemas.decisions import CallDecision, LockReason
 from schemas.money import to_text as money
@@ -138,6 +139,8 @@ async def _ask(where: DatabaseSettings, engine: EngineSettings, question: _Quest
             near = await record.nearest(
                 pool, account_id=question.account, numbers=numbers, at=at, within=question.within
             )
+            if not near:
+                await _refuse_unknown(pool, question)
             if len(near) != 1:
                 return _Answer(near, None, None, None, {}, (), now)
             call_id, at = near[0].attempt_id, near[0].at
@@ -156,6 +159,14 @@ async def _ask(where: DatabaseSettings, engine: EngineSettings, question: _Quest
             lock_id = facts.decision.record.reason.lock_id
             history = (await histories(pool, [lock_id])).get(lock_id, ())
         return _Answer(near, facts, today, verified, authors, history, now)
+
+
+async def _refuse_unknown(pool: Pool, question: _Question) -> None:
+    """Raises Refused for an account or a number that is none; what has calls was answered, whatever it is."""
+    if question.account is not None and not await LooksRecord(pool).has_account(question.account):
+        raise Refused(f"--account: there is no account {question.account!r}")
+    if question.number is not None and not is_number(e164(question.number)):
+        raise Refused(f"--number: {question.number!r} is no number: give 1 to 15 digits, such as 381114112060")
 
 
 def _lock_authors(facts: CallFacts, today: Today) -> list[str]:
@@ -245,9 +256,8 @@ def _print(answer: _Answer) -> None:
     if facts.repeats:
         _say(f"answered again {len(facts.repeats)} times, to what was sent again")
     for one in facts.extensions:
-        _say(
-            f"extension {one.answer.record.extension} at {one.answer.record.at}: {_told_verdict(one.answer.record, answer)}"
-        )
+        said = one.answer.record
+        _say(f"extension {said.extension} at {said.at}: {_told_verdict(said, answer)}")
     if facts.release is not None:
         _say(f"released at {facts.release.at}" + (f": {facts.release.cause}" if facts.release.cause else ""))
     for rated in facts.rated:

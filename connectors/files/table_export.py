@@ -9,10 +9,20 @@ import io
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import xlsxwriter
 
-Cell = str | int | float | None
+from schemas.money import UNIT_MICROS, to_text
+
+
+class Amount(NamedTuple):
+    """Money in a cell: exact decimal text in CSV, a number in XLSX."""
+
+    micros: int
+
+
+Cell = str | int | float | Amount | None
 Rows = AsyncIterator[Sequence[Sequence[Cell]]]
 """Rows, some at a time."""
 
@@ -31,6 +41,16 @@ def defused(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
+def _text(cell: Cell) -> str | int | float | None:
+    match cell:
+        case str():
+            return defused(cell)
+        case Amount():
+            return to_text(cell.micros)
+        case _:
+            return cell
+
+
 async def csv_pieces(header: Sequence[str], rows: Rows) -> AsyncIterator[bytes]:
     """The table in UTF-8 with its mark, which spreadsheets ask for, CRLF at the ends of rows (RFC 4180)."""
     buffer = io.StringIO()
@@ -39,7 +59,7 @@ async def csv_pieces(header: Sequence[str], rows: Rows) -> AsyncIterator[bytes]:
     writer.writerow(header)
     async for some in rows:
         for row in some:
-            writer.writerow([defused(cell) if isinstance(cell, str) else cell for cell in row])
+            writer.writerow([_text(cell) for cell in row])
         yield buffer.getvalue().encode()
         buffer.seek(0)
         buffer.truncate()
@@ -63,6 +83,8 @@ async def xlsx_pieces(title: str, header: Sequence[str], rows: Rows) -> AsyncIte
                 for column, cell in enumerate(row):
                     if isinstance(cell, str):
                         sheet.write_string(number, column, cell)
+                    elif isinstance(cell, Amount):
+                        sheet.write_number(number, column, cell.micros / UNIT_MICROS)
                     elif cell is not None:
                         sheet.write_number(number, column, cell)
         book.close()

@@ -32,6 +32,7 @@ from connectors.http import once, problems, reading
 from connectors.http.call import AnyRequest, Call, Services
 from connectors.http.limits import Buckets
 from connectors.http.metrics import HttpMetrics
+from connectors.http.paging import with_usual_limit
 from connectors.http.parties import encoded
 from connectors.http.problems import ErrorAt, Problem, unfit
 from connectors.http.reading import JSON
@@ -94,11 +95,13 @@ class Door:
         if route.parties:
             unmask = next((text for name, text in pairs if name == UNMASK), None)
             pairs = [(name, text) for name, text in pairs if name != UNMASK]
-        asked = reading.query_of(pairs, route.asked)
+        asked = reading.query_of(with_usual_limit(pairs, route.asked), route.asked)
         sent: Any = None
         if route.sent is not None:
             sent = await reading.body_of(request, route.sent)
-        elif not route.upload and await request.body():
+        elif route.upload:
+            _of_a_kind(request, route.upload)
+        elif await request.body():
             raise unfit(ErrorAt("nothing is taken here", pointer=""))
         key = None
         if route.once != "none":
@@ -265,6 +268,13 @@ class Door:
                 after={"path": call.request.scope["path"], "query": call.request.scope["query_string"].decode("ascii")},
             )
         return True
+
+
+def _of_a_kind(request: AnyRequest, kinds: tuple[str, ...]) -> None:
+    """A file that says what it is says one of these; one that says nothing is looked at."""
+    kind, _ = request.content_type
+    if kind and kind not in kinds:
+        raise Problem(415, "media-type", f"send the file as {', '.join(kinds)}, not as {kind}")
 
 
 def respond(route: Route, answer: object, *, whole: bool) -> Response[Any]:

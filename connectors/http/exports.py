@@ -7,7 +7,7 @@ from litestar import Response
 from litestar.response import Stream
 from msgspec import Meta
 
-from connectors.files.table_export import CSV_TYPE, MOST_XLSX_ROWS, XLSX_TYPE, Rows, csv_pieces, xlsx_pieces
+from connectors.files.table_export import CSV_TYPE, MOST_XLSX_ROWS, XLSX_TYPE, Amount, Rows, csv_pieces, xlsx_pieces
 
 FileFormat = Literal["csv", "xlsx"]
 ExportLimit = Annotated[int, Meta(ge=1, le=MOST_XLSX_ROWS - 1, description="How many rows at most.")]
@@ -27,6 +27,6 @@ def file_of(name: str, kind: FileFormat, header: Sequence[str], rows: Rows) -> R
     return cast("Response[bytes]", answer)
 
 
-def roubles(micros: int | None) -> float | None:
-    """Money for a spreadsheet's cell: whole micro-units up to a billion come out exactly as they are typed."""
-    return None if micros is None else micros / 1_000_000
+def roubles(micros: int | None) -> Amount | None:
+    """Money for a spreadsheet's cell."""
+    return None if micros is None else Amount(micros)

@@ -2,7 +2,8 @@
 its own askers. A list whose file is to look different has an export of its own.
 
 It is asked page by page while the file is written, so a list of any length takes the memory of a page. A column is a
-field of the list's rows; amounts in micro-units come out in whole units, what has parts of its own as JSON.
+field of the list's rows; amounts in micro-units come out in whole units, exactly. Of what has parts of its own that are
+plain the parts are joined, as a colleague's name, phone and address; what has more to it is JSON.
 """
 
 import inspect
@@ -12,7 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
-from msgspec import UNSET, Meta, Struct
+from msgspec import UNSET, Meta, Struct, structs
 
 from connectors.files.table_export import Cell
 from connectors.http.call import Call
@@ -178,5 +179,23 @@ def _cell(column: str, value: Any, *, whole: bool) -> Cell:
             return value
         case list() | tuple() if all(isinstance(one, str) for one in value):
             return _SEPARATOR.join(value)
+        case Struct() if all(_plain(one) for one in structs.astuple(value)):
+            told = (_told(name, one) for name, one in structs.asdict(value).items())
+            return _SEPARATOR.join(one for one in told if one)
         case _:
             return encoded(value, whole=whole).decode()
+
+
+def _plain(value: object) -> bool:
+    return value is None or isinstance(value, (str, int))
+
+
+def _told(name: str, value: str | int | None) -> str:
+    """A plain part in words; of what is so or not, only what is not."""
+    match value:
+        case None | True:
+            return ""
+        case False:
+            return f"not {name}"
+        case _:
+            return str(value)

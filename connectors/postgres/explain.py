@@ -64,7 +64,7 @@ async def nearest(
 ) -> list[NearCall]:
     """Calls of an account, to or from a number (as it may be written), or both; the nearest to a moment first.
 
-    Of a number alone the calls to it. One of the two must be given.
+    One of the two must be given.
     """
     assert account_id is not None or numbers is not None, "an account or a number"
     rows = await pool.fetch(

@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 
-from backoffice.office import AccountData, Client, Command, ConnectedService, Plan, Tag
+from backoffice.office import OUTSIDE, AccountData, Client, Command, ConnectedService, Plan, Tag
 from connectors.postgres.change import Change
 from connectors.postgres.moments import from_text, to_moment, to_optional_text
 from connectors.postgres.queries import sql
@@ -67,6 +67,11 @@ class OfficeRecord:
         await tx.execute(sql("load/accounts"), [account.record()], tx.at, tx.actor)
         await tx.execute(sql("office_api/account_words"), account.account_id, account.manager, account.comment)
 
+    async def status_now(self, account_id: str) -> str:
+        """What the engine told of last, unless an order of the office's is under way to it."""
+        found: str = await self._tx.fetchval(sql("office_api/status_now"), account_id)
+        return found
+
     async def set_status(self, account_id: str, status: str) -> None:
         """As it was ordered."""
         await self._tx.execute(sql("office_api/account_status"), account_id, status)
@@ -75,6 +80,7 @@ class OfficeRecord:
         """Since when and why it is blocked."""
         tx = self._tx
         reason = OPENING_BLOCK if command_id is None else tx.reason
+        await tx.execute(sql("office_api/end_old_block"), account_id, OUTSIDE)
         await tx.execute(sql("office_api/block"), account_id, tx.at, tx.actor, reason, command_id)
 
     async def unblock(self, account_id: str, command_id: str) -> None:
@@ -214,7 +220,7 @@ class OfficeRecord:
 
     async def command(self, command_id: str) -> Command | None:
         """An order by its id."""
-        row = await self._tx.fetchrow(sql("office_api/command"), command_id)
+        row = await self._tx.fetchrow(sql("office_api/command"), command_id, OUTSIDE)
         return None if row is None else command_of(row)
 
     async def reversed_by(self, command_id: str) -> str | None:

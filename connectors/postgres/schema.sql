@@ -2874,6 +2874,8 @@ CREATE INDEX attempts_account ON ONLY facts.attempts USING btree (account_id, at
 
 CREATE INDEX attempts_called ON ONLY facts.attempts USING btree (called, at) WHERE (kind = 'call_attempt'::text);
 
+CREATE INDEX attempts_caller ON ONLY facts.attempts USING btree (caller, at) WHERE ((kind = 'call_attempt'::text) AND (caller IS NOT NULL));
+
 CREATE INDEX attempts_id ON ONLY facts.attempts USING btree (attempt_id);
 
 CREATE INDEX decisions_denied ON ONLY facts.decisions USING btree (reason, at) WHERE (reason IS NOT NULL);

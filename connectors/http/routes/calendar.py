@@ -64,10 +64,10 @@ class Clock(Struct, frozen=True):
 
 
 class ClockSetting(Struct, frozen=True, forbid_unknown_fields=True):
-    """What time it is to be for the office. `at` null: the real time again."""
+    """What time it is to be for the office. `at` null: the real time again; it must be said, one way or the other."""
 
     reason: Reason
-    at: Moment | None = None
+    at: Moment | None
     running: bool = True
     """Whether it goes on from there, or stands still."""
 

@@ -9,6 +9,7 @@ from litestar import Response
 from msgspec import Meta, Struct
 
 from backoffice.clients import exact_pattern, name_patterns, number_wanted, word_parts
+from backoffice.office import OUTSIDE
 from backoffice.refusals import NotThere
 from connectors.convert.common import NumberRule
 from connectors.files.table_export import Cell
@@ -127,6 +128,14 @@ class Block(Struct, frozen=True):
     ended_at: str | None
 
 
+class Closing(Struct, frozen=True):
+    """When the account was closed, by whom and why."""
+
+    at: str
+    by: str
+    reason: str
+
+
 class Product(Struct, frozen=True):
     """What is connected to the account."""
 
@@ -209,6 +218,8 @@ class AccountCard(Struct, frozen=True):
     write_offs: tuple[WriteOffLine, ...]
     """The latest twenty; all of them: /api/accounts/{account_id}/write-offs."""
     tags: tuple[str, ...]
+    closed: Closing | None
+    """Null: it is not closed, or was so when it was taken into the record."""
 
 
 class SearchAsked(Struct, frozen=True):
@@ -329,14 +340,14 @@ async def client(call: Call, client_id: str) -> ClientCard:
     problems=(404,),
 )
 async def account_card(call: Call, account_id: str) -> AccountCard:
-    row = await call.pool.fetchrow(sql("clients/card"), account_id)
+    row = await call.pool.fetchrow(sql("clients/card"), account_id, OUTSIDE)
     if row is None:
         raise NotThere("account", account_id)
     zone = call.services.engine.business_time_zone
     traffic = await call.pool.fetch(sql("clients/traffic"), account_id, _months_ago(call, zone), zone)
     products = await call.pool.fetch(sql("clients/products"), account_id)
     discounts = await call.pool.fetch(sql("clients/discounts"), account_id)
-    write_offs = await call.pool.fetch(sql("clients/write_offs"), account_id, _WRITE_OFFS)
+    write_offs = await call.pool.fetch(sql("clients/write_offs"), account_id, _WRITE_OFFS, OUTSIDE)
     numbers = await call.pool.fetch(sql("clients/numbers_of_account"), account_id)
     balance, held, credit = row["balance_micros"], row["held_micros"], row["credit_limit_micros"]
     return AccountCard(
@@ -379,6 +390,9 @@ async def account_card(call: Call, account_id: str) -> AccountCard:
         _by_month(traffic),
         tuple(WriteOffLine(one["command_id"], to_moment(one["at"]), *one[2:]) for one in write_offs),
         tuple(row["tags"]),
+        None
+        if row["closed_at"] is None
+        else Closing(to_moment(row["closed_at"]), row["closed_by"], row["close_reason"]),
     )
 
 

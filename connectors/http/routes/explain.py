@@ -32,10 +32,11 @@ from connectors.http.problems import ErrorAt, unfit
 from connectors.http.reading import moment_of
 from connectors.http.route import get
 from connectors.postgres import explain as record
-from connectors.postgres.locks import colleagues, histories
+from connectors.postgres.locks import LooksRecord, colleagues, histories
 from connectors.postgres.moments import to_moment
 from connectors.postgres.past import UnknownVersion
 from connectors.postgres.reference import snapshot
+from engine.decisions import is_number
 from schemas.decisions import CallDecision, LockReason
 from schemas.rated import RatedCdr
 
@@ -179,6 +180,8 @@ async def calls_near(call: Call, asked: NearAsked) -> NearCalls:
         within=timedelta(minutes=asked.within_minutes),
         limit=asked.limit,
     )
+    if not found:
+        await _refuse_unknown(call, asked)
     shown = tuple(
         [
             NearShown(
@@ -200,6 +203,16 @@ async def calls_near(call: Call, asked: NearAsked) -> NearCalls:
     if len(found) == 1:
         explained = await _explained(call, found[0].attempt_id, ExplainAsked(at=to_moment(found[0].at)))
     return NearCalls(shown, explained)
+
+
+async def _refuse_unknown(call: Call, asked: NearAsked) -> None:
+    """Where there are no calls, a slip of the pen is told from an account or a number that has none. Switches may name
+    accounts that are not there, and callers that are no numbers: what has calls is answered."""
+    if asked.account_id is not None and not await LooksRecord(call.pool).has_account(asked.account_id):
+        raise NotThere("account", asked.account_id)
+    if asked.number is not None and not is_number(e164(asked.number)):
+        text = f"{asked.number!r} is no number, and no call has it so: give 1 to 15 digits, such as 381114112060"
+        raise unfit(ErrorAt(text, parameter="number"))
 
 
 @get(

@@ -67,7 +67,7 @@ class NumbersExported(Struct, frozen=True):
     availability: tuple[Choice, ...] = ()
     region: Line | None = None
     provider_id: Id | None = None
-    file: FileFormat = "xlsx"
+    file: FileFormat = "csv"
     limit: Rows = DEFAULT_ROWS
 
 

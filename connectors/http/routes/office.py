@@ -16,6 +16,7 @@ from backoffice.numbers.sale import release_all
 from backoffice.office import (
     ENTERED,
     MONEY,
+    OUTSIDE,
     AccountData,
     AccountSent,
     BandSent,
@@ -237,6 +238,7 @@ async def _commands(call: Call, account_id: str, kinds: tuple[CommandKind, ...],
         None if place is None else to_datetime(min(max(place[0], 0), 2**52)),
         None if place is None else place[1],
         asked.limit + 1,
+        OUTSIDE,
     )
     return page(rows, asked.limit, command_of, _place)
 

@@ -24,7 +24,7 @@ _LOOK_SECONDS = 2.5
 _GOES_ON_SECONDS = 20.0
 """Within so long it must have: far more than a worker takes that has to take partitions over at the same time."""
 
-_HELD_SECONDS = 20.0
+_HELD_SECONDS = 60.0
 """How long somebody is waited for who comes to a table that is held."""
 
 HELD_TABLES = ("decisions", "rated_cdrs", "movements")

@@ -12,6 +12,6 @@ LEFT JOIN facts.rejected r
     AND r.topic_offset = a.source_offset
 WHERE a.kind = 'call_attempt' AND a.at BETWEEN $4 AND $5
   AND ($1::text IS NULL OR a.account_id = $1)
-  AND ($2::text[] IS NULL OR a.called = ANY ($2) OR ($1::text IS NOT NULL AND a.caller = ANY ($2)))
+  AND ($2::text[] IS NULL OR a.called = ANY ($2) OR a.caller = ANY ($2))
 ORDER BY abs(extract(epoch FROM a.at - $3)), a.attempt_id, a.at, a.source_offset
 LIMIT $6
