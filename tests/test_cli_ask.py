@@ -132,6 +132,10 @@ def test_a_price_list_goes_up_from_a_file_and_an_export_comes_down(office, capsy
     ran = Ran(capsys, "GET", "/api/clients/export?file=csv", "--as", "boss", "--save", "clients.csv")
     assert (ran.code, ran.out) == (0, "")
     assert Path("clients.csv").read_bytes().count(b"\n") > 1
+    # One that asks the record while it is told.
+    ran = Ran(capsys, "GET", "/api/price-lists/export", "--as", "boss", "--save", "lists.csv")
+    assert ran.code == 0
+    assert b"R-OUT" in Path("lists.csv").read_bytes()
 
 
 def lines(*requests: dict[str, Any]) -> str:

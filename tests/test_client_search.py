@@ -15,6 +15,7 @@ from connectors.postgres import migrate
 from connectors.postgres.clients import Place, Wanted, search, statement
 from connectors.postgres.database import APP, Database
 from connectors.postgres.migrate import read_migrations
+from connectors.postgres.queries import sql
 
 
 class Client(NamedTuple):
@@ -298,6 +299,32 @@ def test_a_search_goes_by_its_index(database: TestedDatabase, wanted: Wanted, in
                 rows = await connection.fetch(f"EXPLAIN EXECUTE asked ({literals})")
                 await connection.execute("DEALLOCATE asked")
                 assert any(index in row[0] for row in rows), "\n".join(row[0] for row in rows)
+
+    database.run(story)
+
+
+@pytest.mark.parametrize(
+    ("query", "arguments", "indexes"),
+    [
+        (
+            "clients/mentioning",
+            (["^ка"], ["% калуга%"], "74951112233", "калуга", 20),
+            ("clients_mention_parts", "clients_phones", "client_tags_tag"),
+        ),
+        ("clients/found_accounts", ("1002%", ["^ка"], ["% калуга%"], 20), ("accounts_pkey", "accounts_mention_parts")),
+    ],
+)
+def test_whatever_mentions_a_text_is_found_by_indexes(
+    database: TestedDatabase, query: str, arguments: tuple[object, ...], indexes: tuple[str, ...]
+) -> None:
+    async def story(db: Database) -> None:
+        async with db.pool.acquire() as connection:
+            await connection.execute("SET enable_seqscan = off")
+            await connection.execute(f"PREPARE asked AS {sql(query)}")
+            rows = await connection.fetch(f"EXPLAIN EXECUTE asked ({', '.join(map(_literal, arguments))})")
+            await connection.execute("DEALLOCATE asked")
+            plan = "\n".join(row[0] for row in rows)
+            assert [index for index in indexes if index not in plan] == [], plan
 
     database.run(story)
 

@@ -1,5 +1,6 @@
 """Asks an application from inside its own process: a request goes in, the whole answer comes out; without a server."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -65,12 +66,14 @@ async def ask(
         "client": client,
         "server": ("tollgate", 80),
     }
-    sent = False
+    sent, told = False, asyncio.Event()
     status, found, parts = 500, {}, []
 
     async def receive() -> dict[str, Any]:
         nonlocal sent
         if sent:
+            # Whoever asks stays until all is told: a stream would end where its asker is gone.
+            await told.wait()
             return {"type": "http.disconnect"}
         sent = True
         return {"type": "http.request", "body": body, "more_body": False}
@@ -82,6 +85,8 @@ async def ask(
             found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in message["headers"]}
         elif message["type"] == "http.response.body":
             parts.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                told.set()
 
     await app(scope, receive, send)  # type: ignore[arg-type]
     return Answer(status, found, b"".join(parts))

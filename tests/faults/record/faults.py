@@ -114,6 +114,8 @@ async def freeze_a_projector_in_its_transaction(run: Installation, table: str) -
         if came:
             run.happened[f"projector frozen before {table}"] += 1
             member.freeze()
+        else:
+            run.happened[f"nobody came to {table}"] += 1
     if member.frozen:
         try:
             await asyncio.sleep(SESSION_MS / 1000 + run.rng.uniform(2.0, 6.0))
