@@ -580,9 +580,9 @@ class _Lint:
         def text() -> str:
             hour = f" at {moment_text(at_us)}" if price.tariff.banded or way.tariff.banded else ""
             return (
-                f"{_words_of(price, way)}a minute to {prefix or 'any number'} is sold for {_minute(price, at_us)} ({sold_by}, prefix "
-                f"{price.prefix or 'any'}) and bought for {_minute(way, at_us)} from {provider_id} ({bought_by}, "
-                f"prefix {way.prefix or 'any'}): {to_text(round(loss))} lost{hour}"
+                f"{_words_of(price, way)}a minute to {prefix or 'any number'} is sold for {_minute(price, at_us)} "
+                f"({sold_by}, prefix {price.prefix or 'any'}) and bought for {_minute(way, at_us)} from "
+                f"{provider_id} ({bought_by}, prefix {way.prefix or 'any'}): {to_text(round(loss))} lost{hour}"
             )
 
         self._add(

@@ -224,7 +224,9 @@ def _is_known(field: str, word: str | None, known: Collection[str] | None) -> No
         some = ", ".join(sorted(known)[:_NAMED]) or "none"
         more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
         what = field.replace("_", " ")
-        raise NotKnown(field, f"{what} {word!r} is named by nothing in the reference data; there are: {some}{more}")
+        raise NotKnown(
+            field, f"{what} {word!r} is not known, and no price for these digits names it; there are: {some}{more}"
+        )
 
 
 def _seen(price: Price, at_us: int, percent: int) -> PriceSeen:

@@ -444,8 +444,8 @@ def test_fields_that_were_left_out_are_named() -> None:
 @pytest.mark.parametrize(
     ("account", "number", "option", "reason"),
     [
-        ("100202", "381", "--place=nope", "place 'nope' is named by nothing"),
-        ("100202", "381", "--incoming-service=nope", "incoming service 'nope' is named by nothing"),
+        ("100202", "381", "--place=nope", "place 'nope' is not known"),
+        ("100202", "381", "--incoming-service=nope", "incoming service 'nope' is not known"),
         ("nobody", "381", AT, "'nobody'"),
         ("100202", "Belgrade", AT, "number"),
         ("100202", "381", "--plan=none", "'none'"),

@@ -400,7 +400,6 @@ def test_money_is_not_mended_by_this(database: TestedDatabase) -> None:
 
             # One that the office ordered: a block of a closed account.
             await api.ok("POST", "/api/accounts/100202/close", role="manager", json=WHY)
-            await handled(office)
             await db.pool.execute("UPDATE office.accounts SET status = 'active' WHERE account_id = '100202'")
             ordered = await api.ok("POST", "/api/accounts/100202/block", role="manager", json=WHY)
             await handled(office)

@@ -333,7 +333,7 @@ def test_a_word_that_nothing_names_is_refused_by_its_field(database: TestedDatab
         assert refused.status_code == 422, refused.text
         (one,) = refused.json()["errors"]
         assert one["parameter"] == field
-        assert "'nope' is named by nothing in the reference data; there are: " in one["detail"]
+        assert "'nope' is not known, and no price for these digits names it; there are: " in one["detail"]
         # What a price names is known, though nothing else names it.
         prices = [
             replace(one, **{field: "nope"}) if (one.price_list_id, one.prefix) == ("R-OUT", "381") else one

@@ -48,6 +48,14 @@ async def acting(database: Database, name: str | None) -> Asker:
     return asker(found.name, found.role)
 
 
+def shell_actor() -> str:
+    """Whoever has a shell on the machine, as the audit tells it: the system's account."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "cli"
+
+
 async def business_now(database: Database) -> datetime:
     """The business moment."""
     return await BusinessClock(settable=http_settings().settable_clock).now(database.pool)

@@ -9,7 +9,6 @@ has the rights of the database on this machine asks in the name of a user, by a 
 """
 
 import asyncio
-import getpass
 import hashlib
 import sys
 from collections import Counter
@@ -28,6 +27,7 @@ from backoffice.access import ROLE_PERMISSIONS
 from backoffice.refusals import NotThere, Refusal
 from backoffice.users import NewKeyAsked
 from connectors import tokens
+from connectors.cli.acting import shell_actor
 from connectors.cli.app import Refused, app, err, out, settings
 from connectors.http import Services, create_app
 from connectors.http.app import declared
@@ -191,13 +191,15 @@ class _Asked:
         if (found := self._keys.get(name)) is not None:
             return found
         key, now = tokens.new_key(), to_datetime(real_now_us())
-        async with change(self._database.pool, actor=_actor(), reason="tollgate ask", at=now, interface="cli") as tx:
+        async with change(
+            self._database.pool, actor=shell_actor(), reason="tollgate ask", at=now, interface="cli"
+        ) as tx:
             record = AccessRecord(tx)
             user = await record.user(name)
             if user is None:
                 raise NotThere("user", name)
             asked = NewKeyAsked("tollgate ask", tuple(sorted(ROLE_PERMISSIONS[user.role])), 1)
-            await users.add_key(record, tx, _actor(), user, asked, key.prefix, key.secret_hash, now)
+            await users.add_key(record, tx, shell_actor(), user, asked, key.prefix, key.secret_hash, now)
         self._keys[name] = key.text
         return key.text
 
@@ -208,16 +210,10 @@ class _Asked:
             for text in self._keys.values():
                 prefix = tokens.prefix_of(text)
                 assert prefix is not None, "it was made here"
-                async with change(self._database.pool, actor=_actor(), reason="done", at=now, interface="cli") as tx:
+                async with change(
+                    self._database.pool, actor=shell_actor(), reason="done", at=now, interface="cli"
+                ) as tx:
                     await users.revoke_key(AccessRecord(tx), tx, None, prefix, "tollgate ask has ended", now)
-
-
-def _actor() -> str:
-    """Whoever has a shell on the machine: the audit tells the system's account."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return "cli"
 
 
 def _waits_for_reference(answer: Answer) -> bool:

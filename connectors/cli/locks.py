@@ -6,7 +6,6 @@ look can do nothing else here either.
 """
 
 import asyncio
-import getpass
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
@@ -16,7 +15,7 @@ import cyclopts
 import msgspec
 
 from backoffice import locks as rules
-from backoffice.access import ROLES, Asker, Role, asker
+from backoffice.access import Asker
 from backoffice.as_of import as_of
 from backoffice.lock_check import NO_ACCOUNT, Unknown
 from backoffice.locks import (
@@ -35,14 +34,14 @@ from backoffice.locks import (
 )
 from backoffice.refusals import NotAllowed, NotThere, Refusal
 from backoffice.words import in_words
+from connectors.cli.acting import acting, business_now, changing
 from connectors.cli.app import Refused, app, out, print_json, print_pairs, print_table, settings
 from connectors.convert.common import NumberRule
 from connectors.postgres import locks as record
-from connectors.postgres.change import Change, OutcomeUnknown, in_change
-from connectors.postgres.clock import BusinessClock
+from connectors.postgres.change import Change, OutcomeUnknown
 from connectors.postgres.database import DRIVER_TROUBLES, Database, DatabaseTrouble, explained, open_database
 from connectors.postgres.locks import LocksRecord, LooksRecord, TrafficRecord, new_lock_id
-from connectors.settings import database_settings, http_settings
+from connectors.settings import database_settings
 from engine.settings import EngineSettings
 from schemas.money import to_text as money
 from schemas.times import DAY_US, EARLIEST_US, from_datetime, to_datetime
@@ -158,7 +157,7 @@ def expire(*, json: AsJson = False) -> None:
     """Lift the locks that were set until a moment that has come."""
 
     async def work(database: Database, engine: EngineSettings) -> list[OfficeLock]:
-        return list(await record.end_due_locks(database.pool, await _now(database)))
+        return list(await record.end_due_locks(database.pool, await business_now(database)))
 
     found = _run(work)
     if json:
@@ -201,7 +200,9 @@ def list_(
 
     async def work(database: Database, engine: EngineSettings) -> record.LockPage:
         asked = (
-            wanted if at is None else msgspec.structs.replace(wanted, as_of=_as_of(at, await _now(database), engine))
+            wanted
+            if at is None
+            else msgspec.structs.replace(wanted, as_of=_as_of(at, await business_now(database), engine))
         )
         return await record.page(database.pool, asked, after=None, limit=limit)
 
@@ -271,7 +272,7 @@ def check_in_database(number: str, account: str | None, at: str | None, *, json:
     digits = _asked_digits(number, "the number")
 
     async def work(database: Database, engine: EngineSettings) -> LockAnswer:
-        now = await _now(database)
+        now = await business_now(database)
         moment = None if at is None else _as_of(at, now, engine)
         if account is not None and not await LooksRecord(database.pool).has_account(account):
             raise NotThere("account", account)
@@ -347,7 +348,7 @@ def rehearse(
     )
 
     async def work(database: Database, engine: EngineSettings) -> Rehearsal:
-        until = await _now(database)
+        until = await business_now(database)
         since = to_datetime(max(from_datetime(until) - sent.days * DAY_US, EARLIEST_US))
         return await rules.rehearse(
             LooksRecord(database.pool),
@@ -450,45 +451,10 @@ def _fit(struct: type[S], /, **values: Any) -> S:
         raise Refused(in_words(str(error))) from None
 
 
-async def _now(database: Database) -> datetime:
-    return await BusinessClock(settable=http_settings().settable_clock).now(database.pool)
-
-
-async def _acting(database: Database, name: str | None) -> Asker:
-    """Who acts: a user of the office. Raises Refused."""
-    name = name or _system_user()
-    found = (await record.colleagues(database.pool, [name])).get(name)
-    if found is None:
-        raise Refused(
-            f"there is no user {name!r}: say by --as who it is that acts (tollgate user list shows the users, "
-            "tollgate user add enters one)"
-        )
-    if not found.enabled:
-        raise Refused(f"user {name!r} is disabled")
-    role: Role = next(role for role in ROLES if role == found.role)
-    return asker(name, role)
-
-
-def _system_user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
-
-
 def _changed(name: str | None, reason: str, work: Callable[[Change, Asker, EngineSettings], Awaitable[T]]) -> T:
     async def changed(database: Database, engine: EngineSettings) -> T:
-        who = await _acting(database, name)
-        return await in_change(
-            database.pool,
-            lambda tx: work(tx, who, engine),
-            actor=who.actor,
-            reason=reason,
-            at=await _now(database),
-            role=who.role,
-            interface="cli",
-            isolation="read_committed",
-        )
+        who = await acting(database, name)
+        return await changing(database, who, reason, lambda tx: work(tx, who, engine))
 
     return _run(changed)
 

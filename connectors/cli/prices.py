@@ -5,7 +5,6 @@ the system's account of the same name): the rules and the four eyes are those of
 """
 
 import asyncio
-import getpass
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
@@ -18,25 +17,24 @@ import msgspec
 from rich.progress import Progress
 
 from backoffice import price_lists as rules
-from backoffice.access import Asker, asker
+from backoffice.access import Asker
 from backoffice.price_lint import LintReport
 from backoffice.price_lists import Now, Terms, Version, stage_of
 from backoffice.price_rehearsal import MOST_CALLS, MOST_DAYS, Rehearsal, Wanted
 from backoffice.refusals import NotAllowed, NotThere, Refusal
 from backoffice.tariff_check import TariffCheck, check_tariff
 from backoffice.words import in_words
+from connectors.cli.acting import acting, business_now, changing
 from connectors.cli.app import Refused, app, err, out, print_json, print_pairs, print_table, settings
 from connectors.files.price_upload import BadUpload, PriceUpload
 from connectors.postgres import reference
-from connectors.postgres.access import AccessRecord
-from connectors.postgres.change import Change, OutcomeUnknown, in_change
-from connectors.postgres.clock import BusinessClock
+from connectors.postgres.change import Change, OutcomeUnknown
 from connectors.postgres.current import incoming_services, places, tables_of_number
 from connectors.postgres.database import DRIVER_TROUBLES, Database, DatabaseTrouble, explained, open_database
 from connectors.postgres.price_versions import KindCount, VersionRecord, difference
 from connectors.postgres.queries import sql
 from connectors.price_checks import CheckFailed, Where, lint_version, rehearse_version, store_lint
-from connectors.settings import database_settings, http_settings
+from connectors.settings import database_settings
 from engine.settings import EngineSettings
 from schemas.money import to_text as money
 from schemas.times import from_datetime, to_datetime, to_us
@@ -77,7 +75,7 @@ def list_(
 
     async def work(database: Database, _: EngineSettings) -> list[Any]:
         found: list[Any] = await database.pool.fetch(
-            sql("price_versions/lists"), await _now(database), "", None, 1_000_000
+            sql("price_versions/lists"), await business_now(database), "", None, 1_000_000
         )
         return found
 
@@ -106,7 +104,7 @@ def list_(
 
 def _versions(list_id: str, *, json: bool) -> None:
     async def work(database: Database, _: EngineSettings) -> list[tuple[Version, str]]:
-        record, now = VersionRecord(database.pool), await _now(database)
+        record, now = VersionRecord(database.pool), await business_now(database)
         found = await record.versions(list_id, None, 10_000)
         if not found:
             raise NotThere("price list", list_id)
@@ -266,11 +264,11 @@ def lint(list_id: ListId, number: Number, *, from_: From = None, as_: As = None,
     """Lint a version, and keep what that finds; exit code 1 if there are errors."""
 
     async def work(database: Database, engine: EngineSettings) -> LintReport:
-        who = await _acting(database, as_)
+        who = await acting(database, as_)
         version = await _version(database, list_id, number)
         rules.must_work_on(version.kind, who)
         rules.check_has_prices(version)
-        now = await _now(database)
+        now = await business_now(database)
         at = _meant_for(version, from_, now)
         with _Bar() as bar:
             found = await lint_version(
@@ -324,7 +322,7 @@ def difference_(
     """What a version changes: how many prices are new, gone, dearer, cheaper, and by how much."""
 
     async def work(database: Database, _: EngineSettings) -> tuple[int | None, list[KindCount]]:
-        now = await _now(database)
+        now = await business_now(database)
         async with reference.snapshot(database.pool) as connection:
             record = VersionRecord(connection)
             version = await _version(database, list_id, number)
@@ -375,7 +373,7 @@ def rehearse(
     async def work(database: Database, engine: EngineSettings) -> Rehearsal:
         version = await _version(database, list_id, number)
         rules.check_has_prices(version)
-        now = await _now(database)
+        now = await business_now(database)
         with _Bar() as bar:
             return await rehearse_version(
                 database.pool,
@@ -459,11 +457,10 @@ def tariff_in_database(
     """What §2.3 asks, asked of the record, as of any moment. Raises Refused."""
 
     async def work(database: Database, engine: EngineSettings) -> TariffCheck:
-        at = await _now(database) if at_us is None else to_datetime(at_us)
+        at = await business_now(database) if at_us is None else to_datetime(at_us)
         async with reference.snapshot(database.pool) as connection:
             tables = await tables_of_number(connection, digits, account, at=at)
-            known_places = await places(connection, place)
-            known_services = await incoming_services(connection, incoming_service)
+            known_places = await places(connection, tables)
         return check_tariff(
             engine,
             tables.reference,
@@ -476,7 +473,7 @@ def tariff_in_database(
             place=place,
             longer=tables.longer,
             places=known_places,
-            incoming_services=known_services,
+            incoming_services=incoming_services(tables),
         )
 
     return _run(work)
@@ -533,42 +530,10 @@ async def _version(database: Database, list_id: str, number: int) -> Version:
     return found
 
 
-async def _now(database: Database) -> datetime:
-    return await BusinessClock(settable=http_settings().settable_clock).now(database.pool)
-
-
-async def _acting(database: Database, name: str | None) -> Asker:
-    """Who acts: a user of the office. Raises Refused."""
-    if name is None:
-        try:
-            name = getpass.getuser()
-        except (KeyError, OSError):
-            # A container's user without a name.
-            name = ""
-    found = await AccessRecord(database.pool).user(name)
-    if found is None:
-        raise Refused(
-            f"there is no user {name!r}: say by --as who it is that acts (tollgate user list shows the users, "
-            "tollgate user add enters one)"
-        )
-    if found.status != "active":
-        raise Refused(f"user {name!r} is disabled")
-    return asker(found.name, found.role)
-
-
 def _changed(name: str | None, reason: str, work: Callable[[Change, Asker, EngineSettings], Awaitable[T]]) -> T:
     async def changed(database: Database, engine: EngineSettings) -> T:
-        who = await _acting(database, name)
-        return await in_change(
-            database.pool,
-            lambda tx: work(tx, who, engine),
-            actor=who.actor,
-            reason=reason,
-            at=await _now(database),
-            role=who.role,
-            interface="cli",
-            isolation="read_committed",
-        )
+        who = await acting(database, name)
+        return await changing(database, who, reason, lambda tx: work(tx, who, engine))
 
     return _run(changed)
 

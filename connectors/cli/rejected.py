@@ -4,7 +4,6 @@ Looking needs no name. Who submits or sets aside is a user of the office, named 
 """
 
 import asyncio
-import getpass
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -16,7 +15,7 @@ import cyclopts
 import msgspec
 
 from backoffice import rejected as rules
-from backoffice.access import Asker, asker
+from backoffice.access import Asker
 from backoffice.refusals import NotAllowed, NotThere, Refusal, Unfit
 from backoffice.rejected import (
     MOST_AT_ONCE,
@@ -28,15 +27,14 @@ from backoffice.rejected import (
     place_of,
 )
 from backoffice.words import in_words
+from connectors.cli.acting import acting, changing
 from connectors.cli.app import Refused, app, out, print_json, print_table
 from connectors.postgres import rejected as record
-from connectors.postgres.access import AccessRecord
-from connectors.postgres.change import Change, OutcomeUnknown, in_change
-from connectors.postgres.clock import BusinessClock
+from connectors.postgres.change import Change, OutcomeUnknown
 from connectors.postgres.database import DRIVER_TROUBLES, Database, DatabaseTrouble, explained, open_database
 from connectors.postgres.moments import to_moment, to_optional_text
 from connectors.postgres.rejected import Filter, RejectedRecord, Story
-from connectors.settings import database_settings, http_settings
+from connectors.settings import database_settings
 from schemas.times import to_datetime, to_us
 
 rejected = cyclopts.App(name="rejected", help="Events that the engine could not use: look, submit again, set aside.")
@@ -367,36 +365,10 @@ def _changed(
         raise Refused(f"--reason: say why, in 1 to {LONGEST_REASON} characters; the audit keeps it")
 
     async def changed(database: Database) -> T:
-        who = await _acting(database, name)
-        return await in_change(
-            database.pool,
-            lambda tx: work(tx, who),
-            actor=who.actor,
-            reason=reason,
-            at=await BusinessClock(settable=http_settings().settable_clock).now(database.pool),
-            role=who.role,
-            interface="cli",
-            isolation="read_committed",
-        )
+        who = await acting(database, name)
+        return await changing(database, who, reason, lambda tx: work(tx, who))
 
     return _run(changed, ids)
-
-
-async def _acting(database: Database, name: str | None) -> Asker:
-    if name is None:
-        try:
-            name = getpass.getuser()
-        except (KeyError, OSError):
-            name = ""  # a container's user without a name
-    found = await AccessRecord(database.pool).user(name)
-    if found is None:
-        raise Refused(
-            f"there is no user {name!r}: say by --as who it is that acts (tollgate user list shows the users, "
-            "tollgate user add enters one)"
-        )
-    if found.status != "active":
-        raise Refused(f"user {name!r} is disabled")
-    return asker(found.name, found.role)
 
 
 def _run(work: Callable[[Database], Awaitable[T]], ids: tuple[str, ...] = ()) -> T:

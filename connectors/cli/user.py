@@ -4,7 +4,6 @@ Nobody gets a password here: the one-time token that is printed sets it, by POST
 """
 
 import asyncio
-import getpass
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
@@ -18,6 +17,7 @@ from backoffice.refusals import NotThere, Refusal
 from backoffice.users import NewKeyAsked, NewUser, User, UserChange
 from backoffice.words import in_words
 from connectors import tokens
+from connectors.cli.acting import shell_actor
 from connectors.cli.app import Refused, app, out, print_json, print_table
 from connectors.postgres.access import AccessRecord
 from connectors.postgres.change import change
@@ -56,7 +56,9 @@ def add(
         now = to_datetime(real_now_us())
         async with _change(database, http, await _moment(database, http), reason) as tx:
             expires_at = now + timedelta(hours=http.one_time_token_hours)
-            return await rules.add_user(AccessRecord(tx), tx, _actor(), new, tokens.hash_of(token), expires_at, now)
+            return await rules.add_user(
+                AccessRecord(tx), tx, shell_actor(), new, tokens.hash_of(token), expires_at, now
+            )
 
     _tell_token(_run(work), token, json=json)
 
@@ -150,7 +152,7 @@ def key(
             scopes = scope or tuple(sorted(ROLE_PERMISSIONS[found.role]))
             asked = _fit(NewKeyAsked, purpose=purpose, scopes=scopes, expires_in_days=days)
             return await rules.add_key(
-                record, tx, _actor(), found, asked, new.prefix, new.secret_hash, to_datetime(real_now_us())
+                record, tx, shell_actor(), found, asked, new.prefix, new.secret_hash, to_datetime(real_now_us())
             )
 
     made = _run(work)
@@ -193,18 +195,10 @@ def _say(text: str) -> None:
     out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _actor() -> str:
-    """Whoever has a shell on the machine: the audit tells the system's account."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return "cli"
-
-
 def _change(database: Database, http: HttpSettings, at: Any, reason: str) -> Any:
     if not reason.strip():
         raise Refused("--reason: say why in a few words; the audit keeps it")
-    return change(database.pool, actor=_actor(), reason=reason, at=at, interface="cli")
+    return change(database.pool, actor=shell_actor(), reason=reason, at=at, interface="cli")
 
 
 async def _moment(database: Database, http: HttpSettings) -> Any:

@@ -24,10 +24,12 @@ MOST_LONGER = 1_000
 
 
 class NumberTables(NamedTuple):
-    """What a number can find. `longer`: how many longer prefixes each list has of it, at most MOST_LONGER."""
+    """What a number can find. `longer`: how many longer prefixes each list has of it, at most MOST_LONGER. `prices` are
+    those in the reference, as rows."""
 
     reference: Reference
     longer: Mapping[str, int]
+    prices: Sequence[PriceRow]
 
 
 async def tables_of_number(
@@ -63,13 +65,14 @@ async def tables_of_number(
         # A list that is not in force at that moment prices nothing.
         kept = tuple([entry for entry in plan.lists if entry.price_list_id in lists])
         plans.append(replace(plan, lists=kept))
+    prices = rows_of(await connection.fetch(sql("price_versions/prices_of_number"), versions, prefixes))
     return NumberTables(
         Reference(
             accounts=[Account(*row) for row in await connection.fetch(sql("price_versions/account"), account_id)],
             providers=providers.values(),
             plans=plans,
             price_lists=[price_list for _, price_list in lists.values()],
-            prices=rows_of(await connection.fetch(sql("price_versions/prices_of_number"), versions, prefixes)),
+            prices=prices,
             bands=(await reference.read_bands(connection)).values(),
             locks=[
                 Lock(
@@ -102,23 +105,19 @@ async def tables_of_number(
             )
             if count
         },
+        prices,
     )
 
 
-async def places(connection: Connection, asked: str | None) -> set[str]:
-    """Places of service that anything names; those that only prices name are there if they are asked about."""
+async def places(connection: Connection, tables: NumberTables) -> set[str]:
+    """Places of service that accounts, numbers and providers name, or prices that the number can find."""
     found = {row["place"] for row in await connection.fetch(sql("price_versions/places"))}
-    if asked and asked not in found and await connection.fetchval(sql("price_versions/prices_name_place"), asked):
-        found.add(asked)
-    return found
+    return found | {price.place for price in tables.prices if price.place is not None}
 
 
-async def incoming_services(connection: Connection, asked: str | None) -> set[str]:
-    """What calls may have come in by; what only prices name is there if it is asked about."""
-    found = set(INCOMING_SERVICES)
-    if asked and asked not in found and await connection.fetchval(sql("price_versions/prices_name_incoming"), asked):
-        found.add(asked)
-    return found
+def incoming_services(tables: NumberTables) -> set[str]:
+    """What calls may have come in by: what switches say, and what prices name that the number can find."""
+    return {*INCOMING_SERVICES, *(one.incoming_service for one in tables.prices if one.incoming_service is not None)}
 
 
 def rows_of(rows: Sequence[Any]) -> list[PriceRow]:

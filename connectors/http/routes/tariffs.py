@@ -168,8 +168,7 @@ async def tariff_check(call: Call, asked: TariffQuestion) -> TariffAnswer:
                 raise NotThere("price list version", name)
             staged[list_id] = (version.version_id, version.price_list())
         found = await tables_of_number(connection, digits, asked.account_id, at=at, staged=staged)
-        known_places = await places(connection, asked.place)
-        known_services = await incoming_services(connection, asked.incoming_service)
+        known_places = await places(connection, found)
     try:
         answer = check_tariff(
             call.services.engine,
@@ -183,7 +182,7 @@ async def tariff_check(call: Call, asked: TariffQuestion) -> TariffAnswer:
             place=asked.place,
             longer=found.longer,
             places=known_places,
-            incoming_services=known_services,
+            incoming_services=incoming_services(found),
         )
     except NotKnown as unknown:
         if unknown.field == "account_id":
