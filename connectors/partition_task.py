@@ -263,7 +263,16 @@ def decode(record: Record) -> Event | Refusal:
     try:
         return _DECODERS[record.topic](value)
     except UNREADABLE as error:
-        return Refusal("malformed", str(error))
+        return Refusal("malformed", _not_text(value) or str(error))
+
+
+def _not_text(value: bytes) -> str | None:
+    """What is wrong with a record that is no UTF-8, in our words: the codec's change from version to version."""
+    try:
+        value.decode()
+    except UnicodeDecodeError as error:
+        return f"byte {error.start} (0x{value[error.start]:02x}) is no UTF-8"
+    return None
 
 
 MAX_PAYLOAD_BYTES = 1_000_000
