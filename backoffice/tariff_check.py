@@ -219,9 +219,10 @@ def check_tariff(
 
 
 def _is_known(field: str, word: str | None, known: Collection[str] | None) -> None:
-    """A word that nothing names would be answered by prices without conditions, as if it were right."""
-    if word and known is not None and word not in known:
-        some = ", ".join(sorted(known)[:_NAMED]) or "none"
+    """A word that nothing names would be answered by prices without conditions, as if it were right. Where nothing is
+    named at all, as before the first price, any word goes."""
+    if word and known and word not in known:
+        some = ", ".join(sorted(known)[:_NAMED])
         more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
         what = field.replace("_", " ")
         raise NotKnown(
