@@ -107,7 +107,7 @@ async def locks_are_lifted(run: Installation) -> None:
 
 
 MISSING = {
-    "no look": (RELAY, a_relay_is_killed_before_it_marks, r"order office-\d+ .*: sent 2 times"),
+    "no look": (RELAY, a_relay_is_killed_before_it_marks, r"order office-\d+ .*: sent [2-9] times"),
     "offsets apart": (
         PROJECTOR,
         a_projector_is_killed_before_its_rows_are_there,
@@ -298,7 +298,9 @@ def test_versions_of_the_reference_data_with_a_gap_or_in_pieces_are_noticed(evid
 
 
 def test_a_lock_that_is_not_what_the_office_was_told_is_noticed(evidence: Evidence) -> None:
-    name = next(lock.lock_id for lock in evidence.locks.values() if lock.state == "set")
+    # A call was asked about it: not about every lock one is.
+    denied = {one.about for one in evidence.asked}
+    name = next(lock.lock_id for lock in evidence.locks.values() if lock.state == "set" and lock.lock_id in denied)
     gone = next(lock.lock_id for lock in evidence.locks.values() if lock.state == "lifted")
     rows(evidence, "locks")[:] = [row for row in rows(evidence, "locks") if row[0] != name]
     evidence.reference.latest[f"lock/{gone}"] = evidence.reference.latest[f"lock/{name}"]
