@@ -20,6 +20,7 @@ from tests.faults.record.checker import check
 from tests.faults.record.crew import ENGINE, PROJECTOR, RELAY
 from tests.faults.record.evidence import OFFICE, Evidence, command_id
 from tests.faults.record.faults import (
+    ORDERS_SENT_UNMARKED,
     freeze_a_projector_in_its_transaction,
     freeze_beyond_the_session,
     kafka_away,
@@ -90,12 +91,13 @@ def test_the_record_survives_whatever_is_killed_and_nothing_is_lost_or_doubled(s
 
 
 async def a_relay_is_killed_before_it_marks(run: Installation) -> None:
-    for _ in range(3):
+    while run.happened[ORDERS_SENT_UNMARKED] < 2:
         await kill_the_relay_between_sending_and_marking(run)
 
 
 async def a_projector_is_killed_before_its_rows_are_there(run: Installation) -> None:
     await kill_a_projector_in_its_transaction(run, "decisions")
+    assert run.happened["kill -9 before decisions of a projector"]
 
 
 async def payments_come(run: Installation) -> None:

@@ -5,16 +5,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 pytest.register_assert_rewrite("broker_contract")
 
 from broker_contract import BrokerContract, Write  # noqa: E402
+from kafka_broker import create_topics  # noqa: E402
 
 from connectors.broker import Broker, Message  # noqa: E402
 from connectors.kafka.broker import KafkaBroker  # noqa: E402
-
-KEEP = {"retention.ms": "-1"}
 
 
 class _OnKafka(BrokerContract):
@@ -27,10 +25,7 @@ class _OnKafka(BrokerContract):
 
     @asynccontextmanager
     async def make_broker(self, topics: Mapping[str, int]) -> AsyncIterator[tuple[Broker, Write]]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
-        await admin.create_topics([NewTopic(name, count, 1, topic_configs=KEEP) for name, count in topics.items()])
-        await admin.close()
+        await create_topics(self.bootstrap, topics)
         plain = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
         await plain.start()
         broker = KafkaBroker({"bootstrap_servers": self.bootstrap}, implicit_partitions=self.implicit_partitions)

@@ -1,7 +1,7 @@
 """Words, money, moments and numbers as a locale writes them.
 
 The words of templates and pages are English; `translations/ru.po` has their Russian, the guide's own wherever it names
-something. What has no Russian yet stays English, and a test finds it.
+something, and `ru-….po` that of single pages. What has no Russian yet stays English, and a test finds it.
 """
 
 from collections.abc import Callable
@@ -33,13 +33,13 @@ def catalogue(language: Language) -> dict[str, Any]:
     """Translations by their English: a text, or a tuple of the plural's forms."""
     if language == "en":
         return {}
-    with (_TRANSLATIONS / f"{language}.po").open("rb") as file:
-        found = read_po(file, locale=language, abort_invalid=True)
-    return {
-        message.id if isinstance(message.id, str) else message.id[0]: message.string
-        for message in found
-        if message.id and message.string
-    }
+    found: dict[str, Any] = {}
+    for path in sorted(_TRANSLATIONS.glob(f"{language}*.po")):
+        with path.open("rb") as file:
+            for message in read_po(file, locale=language, abort_invalid=True):
+                if message.id and message.string:
+                    found[message.id if isinstance(message.id, str) else message.id[0]] = message.string
+    return found
 
 
 class Words:

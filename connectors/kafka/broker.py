@@ -247,7 +247,8 @@ class KafkaBroker:
             if refresh:
                 try:
                     async with asyncio.timeout(self._step_timeout):
-                        await client.force_metadata_update()
+                        while not await client.force_metadata_update():
+                            await asyncio.sleep(_RETRY_SECONDS)
                 except TimeoutError:
                     raise Unavailable("no Kafka broker answers") from None
             if found := client.cluster.partitions_for_topic(name):

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 
+from connectors.postgres.change import COMMAND
 from connectors.postgres.database import DRIVER_TROUBLES
 from tests.faults.fleet import Stalled, until
 
@@ -26,6 +27,23 @@ _GOES_ON_SECONDS = 20.0
 
 _HELD_SECONDS = 60.0
 """How long somebody is waited for who comes to a table that is held."""
+
+_WHO_WAITS = """
+SELECT a.query FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+WHERE NOT l.granted AND a.usename LIKE $1 || '%' AND l.relation IN (
+    SELECT $2::text::regclass UNION ALL SELECT inhrelid FROM pg_inherits WHERE inhparent = $2::text::regclass
+)
+LIMIT 1
+"""
+"""The statement of one who waits for a table or a part of it."""
+
+_MARKING, _INSERTING = "UPDATE plumbing.outbox SET published_at", "COPY "
+"""With what statements a relay has sent what it marks, and a projector has moved its positions."""
+
+_FIRST_WAITING = "SELECT kind FROM plumbing.outbox WHERE published_at IS NULL ORDER BY seq LIMIT 1"
+
+ORDERS_SENT_UNMARKED = "relay killed when it had sent orders"
+"""Of the kills between sending and marking, those of a relay that had not sent reference records."""
 
 HELD_TABLES = ("decisions", "rated_cdrs", "movements")
 """Where a projector can be held in the middle of its transaction, when its positions have moved."""
@@ -58,9 +76,10 @@ async def kill_the_relay_between_sending_and_marking(run: Installation) -> None:
     try:
         before = run.office.acknowledged
         await until(lambda: run.office.acknowledged > before + 2, "the office works while the relay stands still")
-        async with _locked(run, "plumbing.outbox") as owner:
-            member.go_on()
-            if await _comes(owner, RELAY):
+        async with _held(run, "plumbing.outbox", RELAY, _MARKING, then=member.go_on) as owner:
+            if owner is not None:
+                if await owner.fetchval(_FIRST_WAITING) == COMMAND:
+                    run.happened[ORDERS_SENT_UNMARKED] += 1
                 await _struck(run, await active_relay(run), "kill -9 between sending and marking of the")
     finally:
         member.go_on()
@@ -68,8 +87,8 @@ async def kill_the_relay_between_sending_and_marking(run: Installation) -> None:
 
 async def kill_a_projector_in_its_transaction(run: Installation, table: str) -> None:
     """A projector is killed when it has moved its positions and before its rows are there."""
-    async with _locked(run, f"facts.{table}") as owner:
-        if await _comes(owner, PROJECTOR):
+    async with _held(run, f"facts.{table}", PROJECTOR, _INSERTING) as owner:
+        if owner is not None:
             for member in run.crew.of(PROJECTOR):
                 await _struck(run, member, f"kill -9 before {table} of a")
 
@@ -108,10 +127,9 @@ async def freeze_the_relay(run: Installation) -> None:
 
 async def freeze_a_projector_in_its_transaction(run: Installation, table: str) -> None:
     """A projector stands still in the middle of its transaction until others have its partitions."""
-    async with _locked(run, f"facts.{table}") as owner:
-        came = await _comes(owner, PROJECTOR)
+    async with _held(run, f"facts.{table}", PROJECTOR, _INSERTING) as owner:
         member = run.rng.choice(await _there(run, PROJECTOR))
-        if came:
+        if owner is not None:
             run.happened[f"projector frozen before {table}"] += 1
             member.freeze()
         else:
@@ -298,17 +316,27 @@ async def _locked(run: Installation, table: str) -> AsyncIterator[asyncpg.Connec
             await owner.close(timeout=2)
 
 
-async def _comes(owner: asyncpg.Connection, login_begins: str) -> bool:
-    """Waits until somebody of that login waits for what is held; whether anybody does."""
+@asynccontextmanager
+async def _held(
+    run: Installation, table: str, role: str, doing: str, *, then: Callable[[], None] | None = None
+) -> AsyncIterator[asyncpg.Connection | None]:
+    """Holds a table until a process of a role waits for it with a statement that begins so; gives the connection that
+    holds it, or None if nobody comes. Who waits for it with another statement is let pass: a projector that opens a
+    month's tables has not moved its positions yet. `then` is done when the table is held first."""
     deadline = time.monotonic() + _HELD_SECONDS
     while time.monotonic() < deadline:
-        if await owner.fetchval(
-            "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename LIKE $1 || '%'",
-            login_begins,
-        ):
-            return True
-        await asyncio.sleep(0.02)
-    return False
+        async with _locked(run, table) as owner:
+            if then is not None:
+                then()
+            waits: str | None = None
+            while waits is None and time.monotonic() < deadline:
+                await asyncio.sleep(0.02)
+                waits = await owner.fetchval(_WHO_WAITS, role, table)
+            if waits is not None and waits.startswith(doing):
+                yield owner
+                return
+        await asyncio.sleep(0.05)
+    yield None
 
 
 async def _goes_on(count: Callable[[], int], seconds: float, what: str) -> None:
