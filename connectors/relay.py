@@ -215,7 +215,7 @@ class Relay:
     @asynccontextmanager
     async def _opened(self, connection: Connection) -> AsyncIterator[RelaySession]:
         async with AsyncExitStack() as closing:
-            session = RelaySession(connection, self._pool, self._broker, self._settings, self._now_us)
+            session = RelaySession(connection, self._pool, self._broker, self._settings, self._now_us, self._news.set)
             closing.push_async_callback(session.close)
             await session.open(republish=self._republish)
             self._republish = False

@@ -2,7 +2,8 @@
 relay has done already. When and for how long, and who is active, is `connectors/relay.py`'s.
 
 Price lists for a later moment are staged ahead, beside everything else, and are published together in that moment. What
-the office thinks of meanwhile is seen at the next look: then what is staged is staged anew, or taken back.
+the office thinks of meanwhile is seen at the next look: then what is staged is staged anew, or taken back. Large lists
+that are due at once are staged the same way first, and locks, numbers and orders of money do not wait for them.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from connectors.postgres.database import Connection, Pool, borrowed
 from connectors.postgres.outbox import Waiting
 from connectors.postgres.reference import read_reference
 from connectors.reference.keys import ACCOUNT, BAND, DISCOUNTS, LOCK, NUMBER, PRICE_LIST, PROVIDER, TARIFF_PLAN
-from connectors.reference.publisher import Publishable, ReferencePublisher, Unpublishable
+from connectors.reference.publisher import STAGED_PRICES, Publishable, ReferencePublisher, Unpublishable
 from engine.settings import EngineSettings
 from schemas import topics
 from schemas.codec import encode
@@ -75,10 +76,11 @@ class EmptyTopic(Exception):
 
 
 class _Staged(NamedTuple):
-    """Versions of price lists that come into force together, and when."""
+    """Versions of price lists that come into force together, and when. `due`: as soon as they are staged."""
 
     at: datetime
     versions: frozenset[tuple[str, int]]
+    due: bool = False
 
 
 class RelaySession:
@@ -91,12 +93,15 @@ class RelaySession:
         broker: Broker,
         settings: EngineSettings,
         now_us: Callable[[], Awaitable[int]],
+        wake: Callable[[], None],
     ) -> None:
+        """`now_us`: the business clock. `wake` is called when what `publish_next` had to leave may come."""
         self.connection = connection
         self._pool = pool
         self._broker = broker
         self._settings = settings
         self._business_now_us = now_us
+        self._wake = wake
         self._publisher: ReferencePublisher | None = None
         self._commands: Producer | None = None
         self._partitions = 0
@@ -118,8 +123,9 @@ class RelaySession:
 
     @property
     def next_moment(self) -> datetime | None:
-        """When the price lists that come next are to come into force, as of the last `look_ahead`."""
-        return None if self._coming is None else self._coming.at
+        """When the price lists that have been staged are to come into force, as of the last `look_ahead`."""
+        ready = self._coming is not None and self._staging is not None and self._staging.done()
+        return self._coming.at if self._coming is not None and ready else None
 
     async def open(self, *, republish: bool) -> None:
         """Fences a former relay, and finds out what it has done. Raises EmptyTopic."""
@@ -187,6 +193,8 @@ class RelaySession:
             if not self._staging.done():
                 return
             self._staging.result()
+        if self._coming is not None and self._coming.due:
+            return
         now = to_datetime(await self._business_now_us())
         found = await outbox.coming(self.connection, now=now, until=now + AHEAD)
         coming = None
@@ -197,15 +205,26 @@ class RelaySession:
             return
         if coming == self._coming and (coming is None) == (not self._publisher.staged):
             return
-        self._coming, self._staging = coming, None
         if coming is None:
+            self._coming = self._staging = None
             async with outbox.kept(self.connection):
                 await self._publisher.unstage()
         else:
-            self._staging = asyncio.create_task(self._stage(coming), name="stage price lists")
+            self._begin_to_stage(coming)
 
-    async def _stage(self, coming: _Staged) -> Mapping[tuple[str, int], PriceListEdition]:
+    def _begin_to_stage(self, coming: _Staged, beside: Sequence[Waiting] = ()) -> None:
+        """`beside`: what else comes with them."""
+        former = self._staging
+        self._coming = coming
+        self._staging = asyncio.create_task(self._stage(coming, beside, former), name="stage price lists")
+        self._staging.add_done_callback(lambda _: self._wake())
+
+    async def _stage(
+        self, coming: _Staged, beside: Sequence[Waiting], former: "asyncio.Task[Any] | None"
+    ) -> Mapping[tuple[str, int], PriceListEdition]:
         assert self._publisher is not None
+        if former is not None:
+            await former
         lists, versions = [], []
         async with borrowed(self._pool) as connection:
             for price_list_id, version_id in sorted(coming.versions):
@@ -213,13 +232,24 @@ class RelaySession:
                 if found is not None:
                     lists.append(found)
                     versions.append((price_list_id, version_id))
-        editions = await self._publisher.stage_ahead(lists)
+        ahead = await self._publisher.stage_ahead(
+            lists,
+            bands=[
+                msgspec.convert(row.payload, Band) for row in beside if row.kind == BAND and row.payload is not None
+            ],
+            removed=[row.key for row in beside if row.kind == PRICE_LIST and row.payload is None],
+        )
         names = ", ".join(price_list_id for price_list_id, _ in versions)
-        log.info("price lists %s are staged; they come into force at %s", names, coming.at.isoformat())
-        return dict(zip(versions, editions, strict=True))
+        if coming.due:
+            log.info("price lists %s are staged; they come into force in %.0f s", names, ahead.lead_seconds)
+            await asyncio.sleep(ahead.lead_seconds)
+        else:
+            log.info("price lists %s are staged; they come into force at %s", names, coming.at.isoformat())
+        return dict(zip(versions, ahead.editions, strict=True))
 
     async def publish_next(self) -> Sequence[Waiting]:
-        """Publishes and marks what comes next; those rows, none if nothing waits. Raises Stuck."""
+        """Publishes and marks what comes next; those rows, none if nothing waits or all has to wait for price lists
+        that are being staged. Raises Stuck."""
         now = to_datetime(await self._business_now_us())
         rows = await outbox.waiting(self.connection, now=now)
         if not rows:
@@ -231,6 +261,8 @@ class RelaySession:
             # Commands of many changes go together, as far as no reference record comes between.
             following = next((place for place, row in enumerate(rows) if row.kind not in _MESSAGES), len(rows))
             change = rows[:following]
+        if not await self._is_prepared(change, now):
+            change = await outbox.passing(self.connection, [row.change_id for row in change])
         messages = [row for row in change if row.kind in _MESSAGES]
         records = [row for row in change if row.kind not in _MESSAGES]
         if records:
@@ -240,6 +272,24 @@ class RelaySession:
         if messages:
             await self._send(messages)
         return change
+
+    async def _is_prepared(self, change: Sequence[Waiting], now: datetime) -> bool:
+        """Whether a change can be published without much ado; else its price lists are being staged from here on."""
+        assert self._publisher is not None
+        wanted = frozenset(
+            (row.key, int(row.payload["version_id"])) for row in change if row.kind == PRICE_LIST and row.payload
+        )
+        if not wanted or self._publisher.version == 0:
+            # Before the first version nobody works yet, so there is nobody who could wait.
+            return True
+        if self._coming is None or self._staging is None or not wanted <= self._coming.versions:
+            if await outbox.price_count(self.connection, [version_id for _, version_id in wanted]) <= STAGED_PRICES:
+                return True
+            self._begin_to_stage(_Staged(now, wanted, due=True), change)
+            return False
+        if self._staging.done():
+            self._staging.result()
+        return self._staging.done()
 
     def _is_staged(self, row: Waiting) -> bool:
         return (
@@ -258,9 +308,7 @@ class RelaySession:
         there = await outbox.in_force(self.connection, row.key, version_id, at=now)
         if there is None:
             return None
-        # Its moment may have come while it is being staged.
-        async with outbox.kept(self.connection):
-            edition = (await self._staging).get((row.key, version_id))
+        edition = self._staging.result().get((row.key, version_id))
         assert edition is None or edition.price_list == there, "a published version never changes"
         return edition
 

@@ -13,7 +13,7 @@ from msgspec import json
 from msgspec.structs import replace
 from postgres import TestedDatabase
 from test_reference_folder import EMERGENCY, write
-from test_relay import DEADLINE_SECONDS, Died, Killer, broker_with, until
+from test_relay import DEADLINE_SECONDS, PARTITIONS, Died, Killer, broker_with, until
 
 from connectors.files.reference_folder import ReferenceFolder, read_reference_folder
 from connectors.memory import MemoryBroker
@@ -21,12 +21,15 @@ from connectors.postgres import outbox, price_lists
 from connectors.postgres.change import change
 from connectors.postgres.database import RELAY, Database, open_database
 from connectors.postgres.load import load_folder
+from connectors.reference.publisher import STAGED_PRICES
 from connectors.reference.reader import InForce, ReferenceReader
 from connectors.relay import Relay
 from connectors.relay_session import AHEAD
 from schemas import topics
+from schemas.codec import decode_account_command
+from schemas.events import Payment
 from schemas.reference import Lock, PriceRow
-from schemas.times import from_datetime
+from schemas.times import from_datetime, to_text
 
 AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 SOON = AT + timedelta(minutes=5)
@@ -101,6 +104,19 @@ class Office:
             await tx.publish(
                 "lock", name, Lock(name, "prefix", "381", None, None, "x", "x", "2026-11-24T09:00:00.000Z")
             )
+
+    async def order(self, account_id: str, name: str) -> None:
+        """A payment."""
+        payment = Payment(name, account_id, to_text(from_datetime(self.at)), 1_000_000)
+        async with change(self.db.pool, actor="ivanov", reason="a test", at=self.at) as tx:
+            await tx.audit("account", account_id, "paid", None, None)
+            await tx.publish("command", account_id, payment)
+
+    def ordered(self) -> set[str]:
+        """Ids of the orders on the topic."""
+        name = topics.ACCOUNT_COMMANDS
+        partitions = (self.broker.committed(name.name, number) for number in range(PARTITIONS))
+        return {decode_account_command(record.value or b"").command_id for part in partitions for record in part}
 
     async def nothing_waits(self) -> bool:
         async with self.db.pool.acquire() as connection:
@@ -472,3 +488,149 @@ def test_a_list_that_has_been_overtaken_comes_as_it_was_where_a_plan_needs_it(
             assert price(worker) == 5
 
     database.run(story)
+
+
+# -- large lists that are due at once ---------------------------------------------------------------------------------
+
+MANY = ["7495", *(f"381{number:05d}" for number in range(STAGED_PRICES))]
+"""More prefixes than are published without being staged."""
+
+
+async def version_of(office: Office, kind: str, key: str) -> int:
+    """The reference version in which the last row of that kind and key was published."""
+    found: int = await office.db.pool.fetchval(
+        "SELECT reference_version FROM plumbing.outbox WHERE kind = $1 AND key = $2 ORDER BY seq DESC LIMIT 1",
+        kind,
+        key,
+    )
+    return found
+
+
+async def put(office: Office, kind: str, key: str, record: object) -> None:
+    """A change of one reference record, as the office saves it."""
+    async with change(office.db.pool, actor="ivanov", reason="a test", at=office.at) as tx:
+        await tx.audit(kind, key, "set", None, None)
+        await tx.publish(kind, key, record)
+
+
+def is_locked(worker: ReferenceReader) -> bool:
+    """Whether the lock that `Office.lock` sets is in force."""
+    return any(found.lock_id == "L9" for found in worker.reference.locks.covering("38111", None))
+
+
+def a_lock(name: str, *, account_id: str | None = None) -> Lock:
+    return Lock(name, "prefix", "381", account_id, None, "x", "x", "2026-11-24T09:00:00.000Z")
+
+
+def test_locks_and_money_do_not_wait_for_a_large_list_that_is_due_at_once(
+    database: TestedDatabase, tmp_path: Path
+) -> None:
+    async def story(office: Office, settings: Any) -> None:
+        async with office.working() as worker, office.relaying(settings) as (_, running):
+            await office.publish("R-1", 7, at=AT, prefixes=MANY)
+            await office.lock("L9")
+            await office.order("100200", "pay-1")
+            await office.becomes(lambda: _is(lambda: is_locked(worker)), running)
+            await office.becomes(lambda: _is(lambda: "pay-1" in office.ordered()), running)
+            assert price(worker) == 1
+            await office.becomes(office.nothing_waits, running)
+            await worker.reached(await version_of(office, "price_list", "R-1"), DEADLINE_SECONDS)
+            assert price(worker) == 7
+            assert office.told[-1].beforehand
+            await office.becomes(lambda: office.is_staged(), running)
+        assert await version_of(office, "lock", "L9") < await version_of(office, "price_list", "R-1")
+
+    told(database, tmp_path, story)
+
+
+def test_what_names_something_that_waits_behind_a_large_list_waits_too(
+    database: TestedDatabase, tmp_path: Path
+) -> None:
+    """An account that is new, a lock and money of it; a lock that is set and lifted keeps its order."""
+
+    async def story(office: Office, settings: Any) -> None:
+        new = replace(office.folder.accounts["100200"], account_id="100299")
+        await office.publish("R-1", 7, at=AT, prefixes=MANY)
+        await put(office, "account", new.account_id, new)
+        await put(office, "lock", "L7", a_lock("L7", account_id=new.account_id))
+        await office.order(new.account_id, "pay-2")
+        await put(office, "lock", "L8", a_lock("L8"))
+        await put(office, "lock", "L8", None)
+        async with office.relaying(settings) as (_, running):
+            await office.becomes(office.nothing_waits, running)
+        listed = await version_of(office, "price_list", "R-1")
+        account, lock = await version_of(office, "account", "100299"), await version_of(office, "lock", "L7")
+        assert await version_of(office, "lock", "L8") < listed < account < lock
+        assert last(office.broker, b"lock/L8") is None
+        sent = await office.db.pool.fetch(
+            "SELECT kind FROM plumbing.outbox WHERE key = '100299' AND published_at IS NOT NULL ORDER BY published_at"
+        )
+        assert [row[0] for row in sent] == ["account", "command"]
+
+    told(database, tmp_path, story)
+
+
+def test_lists_of_a_later_moment_are_staged_again_when_a_large_one_has_come(
+    database: TestedDatabase, tmp_path: Path
+) -> None:
+    async def story(office: Office, settings: Any) -> None:
+        async with office.working() as worker, office.relaying(settings) as (_, running):
+            await office.publish("R-2", 8)
+            await office.becomes(lambda: office.is_staged("R-2"), running)
+            await office.publish("R-1", 7, at=AT, prefixes=MANY)
+            await office.becomes(office.nothing_waits, running)
+            await worker.reached(await version_of(office, "price_list", "R-1"), DEADLINE_SECONDS)
+            await office.becomes(lambda: office.is_staged("R-2"), running)
+            assert (price(worker), price(worker, "R-2")) == (7, 1)
+            office.at = SOON
+            await office.becomes(office.nothing_waits, running)
+            await worker.reached(await version_of(office, "price_list", "R-2"), DEADLINE_SECONDS)
+            assert (price(worker), price(worker, "R-2")) == (7, 8)
+
+    told(database, tmp_path, story)
+
+
+def test_a_large_list_that_is_rolled_back_while_it_is_staged_never_comes(
+    database: TestedDatabase, tmp_path: Path
+) -> None:
+    async def story(office: Office, settings: Any) -> None:
+        async with office.working() as worker, office.relaying(settings) as (_, running):
+            version = worker.version
+            version_id = await office.publish("R-1", 7, at=AT, prefixes=MANY)
+            await office.becomes(lambda: office.is_staged("R-1"), running)
+            await office.cancel(version_id)
+            await office.becomes(office.nothing_waits, running)
+            await office.becomes(lambda: office.is_staged(), running)
+            assert worker.version == version
+            assert price(worker) == 1
+
+    told(database, tmp_path, story)
+
+
+@pytest.mark.parametrize(("point", "times"), [("begin", 1), ("send", 2), ("commit.before", 1), ("commit.after", 2)])
+def test_a_relay_may_die_while_it_stages_a_large_list(
+    database: TestedDatabase, tmp_path: Path, point: str, times: int
+) -> None:
+    killer = Killer(point, times)
+
+    async def story(office: Office, settings: Any) -> None:
+        await office.publish("R-1", 7, at=AT, prefixes=MANY)
+        await office.lock("L9")
+        while not await office.nothing_waits():
+            try:
+                async with office.relaying(settings) as (_, running):
+                    await office.becomes(office.nothing_waits, running)
+            except Died:
+                continue
+        assert killer.left <= 0
+        async with office.working() as worker:
+            assert price(worker) == 7
+            assert is_locked(worker)
+        published = [r for r in office.broker.committed(topics.REFERENCE.name, 0) if (r.key or b"") == b"lock/L9"]
+        assert len(published) == 1
+
+    told(database, tmp_path, story, killer)
+
+
+async def _is(true: Callable[[], bool]) -> bool:
+    return true()

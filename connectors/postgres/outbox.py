@@ -90,6 +90,18 @@ async def waiting(connection: Connection, *, now: datetime) -> list[Waiting]:
     return [Waiting(*row) for row in rows]
 
 
+async def passing(connection: Connection, changes: Sequence[int]) -> list[Waiting]:
+    """The first change that may be published before these, which are not ready: of locks, numbers and commands alone,
+    of which none is, or names, anything that waits before it."""
+    return [Waiting(*row) for row in await connection.fetch(sql("outbox/passing"), list(changes))]
+
+
+async def price_count(connection: Connection, version_ids: Sequence[int]) -> int:
+    """How many prices versions of price lists have together."""
+    found: int = await connection.fetchval(sql("outbox/price_count"), list(version_ids))
+    return found
+
+
 async def mark(connection: Connection, seqs: Sequence[int], version: int | None) -> None:
     """Notes that rows were published, and which version of the reference data they are in since; None: in none."""
     await connection.execute(sql("outbox/mark"), list(seqs), version)

@@ -109,6 +109,13 @@ class Report(NamedTuple):
     """Versions and chunks that were taken off the topic, since no call can be priced by them."""
 
 
+class Ahead(NamedTuple):
+    """What was staged ahead: its editions, and for how long workers are busy with their tables."""
+
+    editions: tuple[PriceListEdition, ...]
+    lead_seconds: float
+
+
 class _Wanted(NamedTuple):
     """How a kind is to be: its records by id, and whether ids that are missing here are to go."""
 
@@ -353,9 +360,18 @@ class ReferencePublisher:
             {kind: _Wanted(of, whole=False) for kind, of in wanted.items()}, lists, ready=editions
         )
 
-    async def stage_ahead(self, lists: Sequence[tuple[PriceList, Sequence[PriceRow]]]) -> tuple[PriceListEdition, ...]:
+    async def stage_ahead(
+        self,
+        lists: Sequence[tuple[PriceList, Sequence[PriceRow]]],
+        *,
+        bands: Iterable[Band] = (),
+        removed: Iterable[str] = (),
+    ) -> Ahead:
         """Sends ahead all that price lists need which come into force together later, in the place of what was staged
-        before; the editions, for `publish_change`. Other changes may be published meanwhile, and until then."""
+        before; the editions, for `publish_change`. Other changes may be published meanwhile, and until then.
+
+        `bands` and `removed`, ids of price lists, are what else the change will bring that prices depend on.
+        """
         packed: list[tuple[PriceListEdition, dict[str, bytes]]] = await self._aside(partial(_packed, lists))
         editions = tuple([edition for edition, _ in packed])
         # Named from here on: another change would take them off again as what nothing names.
@@ -369,10 +385,13 @@ class ReferencePublisher:
             }
             await self._send_apart(missing)
             async with self._changing:
-                await self._send({STAGED: encode(Staged(editions, (), ()))}, self._change_time())
+                new_bands = tuple(band for band in bands if encode(band) != self._latest(BAND, band.band_id))
+                gone = tuple(name for name in removed if self.has(PRICE_LIST, name))
+                await self._send({STAGED: encode(Staged(editions, new_bands, gone))}, self._change_time())
         finally:
             self._going_ahead = frozenset()
-        return editions
+        sent = sum(ref.prices for one in editions for ref in one.chunks if key_bytes(CHUNK, ref.digest) in missing)
+        return Ahead(editions, _lead_seconds(sent))
 
     async def unstage(self) -> None:
         """What was staged will not come: takes it off the topic. Nothing is sent where nothing is staged."""
@@ -459,10 +478,10 @@ class ReferencePublisher:
         ahead = self._ahead
         ends_staging = whole_lists or all(editions.get(name) == edition for name, edition in ahead.items())
         new_prices = sum(ref.prices for edition in changed.values() for ref in edition.chunks if ref.digest in sent)
-        if changed and (new_prices > STAGED_PRICES if lead_seconds is None else lead_seconds > 0):
+        if lead_seconds is None:
+            lead_seconds = _lead_seconds(new_prices)
+        if changed and lead_seconds > 0:
             await self._stage(changed, wanted, records, version)
-            if lead_seconds is None:
-                lead_seconds = min(LONGEST_LEAD_SECONDS, 1 + new_prices // PRICES_A_SECOND)
             await asyncio.sleep(lead_seconds)
         # 4
         now_us = self._change_time()
@@ -600,6 +619,11 @@ def kind_and_name(record: Publishable) -> tuple[str, str]:
             return BAND, record.band_id
         case AccountDiscounts():
             return DISCOUNTS, record.account_id
+
+
+def _lead_seconds(new_prices: int) -> float:
+    """For how long workers are busy with so many prices that they have not seen."""
+    return min(LONGEST_LEAD_SECONDS, 1 + new_prices // PRICES_A_SECOND) if new_prices > STAGED_PRICES else 0
 
 
 def _by_account(discounts: Iterable[Discount]) -> dict[str, AccountDiscounts]:
