@@ -14,7 +14,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import zstandard
+from cyclopts import App
 from golden.update import FOLDER as GOLDEN
+
+from connectors.cli.commands import app
+from connectors.cli.entry import MODULES
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = GOLDEN / "forbidden_regions"
@@ -578,3 +582,23 @@ def spoil(file: str, line: int, good: str, bad: str) -> None:
     assert good in lines[line - 1]
     lines[line - 1] = lines[line - 1].replace(good, bad, 1)
     path.write_text("".join(lines))
+
+
+def test_each_command_is_in_the_module_that_the_way_in_names() -> None:
+    """Only that one is imported when it is called."""
+
+    def modules(command: App) -> set[str]:
+        own = command.default_command
+        below = [modules(command[name]) for name in command if not name.startswith("-")]
+        return {own.__module__}.union(*below) if own is not None else set().union(*below)
+
+    found = {name: modules(app[name]) for name in app if not name.startswith("-")}
+
+    assert found == {name: {f"connectors.cli.{module}"} for name, module in MODULES.items()}
+
+
+def test_a_command_that_is_not_there_is_answered_with_those_that_are() -> None:
+    ran = tollgate("looks")
+
+    assert ran.code == 2
+    assert "lock" in ran.err

@@ -11,7 +11,8 @@ from postgres import TestedDatabase
 
 from connectors.broker import Unavailable
 from connectors.cli import load as command
-from connectors.cli.app import Refused, app
+from connectors.cli.app import Refused
+from connectors.cli.commands import app
 from connectors.memory import MemoryBroker
 from connectors.reference.publisher import ReferencePublisher
 from connectors.reference.reader import ReferenceReader

@@ -17,7 +17,8 @@ from msgspec import convert, to_builtins
 from msgspec.structs import replace
 from postgres import TestedDatabase
 
-from connectors.cli.app import Refused, app
+from connectors.cli.app import Refused
+from connectors.cli.commands import app
 from connectors.files.reference_folder import ReferenceFolder, read_reference_folder
 from connectors.memory import MemoryBroker
 from connectors.postgres import price_lists

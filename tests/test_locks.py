@@ -39,7 +39,8 @@ from backoffice.locks import (
 )
 from backoffice.refusals import InTheWay, NotAllowed, NotThere, Unfit
 from backoffice.users import User
-from connectors.cli.app import Refused, app
+from connectors.cli.app import Refused
+from connectors.cli.commands import app
 from connectors.convert.common import NumberRule
 from connectors.files.reference_folder import ReferenceFolder, read_reference_folder
 from connectors.postgres import locks as record

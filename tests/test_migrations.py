@@ -9,7 +9,8 @@ import asyncpg
 import pytest
 from postgres import TestedDatabase
 
-from connectors.cli.app import Refused, app
+from connectors.cli.app import Refused
+from connectors.cli.commands import app
 from connectors.postgres import migrate, schema
 from connectors.postgres.database import DatabaseTrouble, open_database
 from connectors.postgres.migrate import Migration, MigrationTrouble, read_migrations

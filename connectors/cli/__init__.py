@@ -1,5 +1,5 @@
 """The command line: `tollgate`. Each command parses, calls, prints; nothing is decided here."""
 
-from connectors.cli.commands import main
+from connectors.cli.entry import main
 
 __all__ = ["main"]
