@@ -42,7 +42,10 @@ CASES: dict[str, list[Callable[[int], dict[str, object]]]] = {
     "replay": [partial(replay.run, 1_000, ACCOUNTS), partial(replay.run, 1_000_000, ACCOUNTS)],
     "reference": [partial(reference.run, 1_000_000), partial(reference.run_on_kafka, 1_000_000)],
     "projector": [partial(projector.run, 200_000)],
-    "lock_in_force": [partial(lock_in_force.run, 100), partial(lock_in_force.run_on_kafka, 100)],
+    "lock_in_force": [
+        partial(lock_in_force.run, 100, 500_000),
+        partial(lock_in_force.run_on_kafka, 100, 500_000),
+    ],
     "cdr_search": [cdr_search.run],
     "client_search": [client_search.run],
     "number_search": [partial(numbers.run, 5_000_000)],

@@ -4,6 +4,8 @@ that is denied by it on the slower of two workers: record, outbox, relay, topic,
 Calls to the number go to both workers all the time, so what is measured is what a caller sees, the way of his question
 and of the answer among it. Lifting is measured the same way: until the first call is let through again.
 
+Then again, while a large price list that is due at once comes into force: locks do not wait for it.
+
 In memory everything is one process; on Kafka relay and workers are processes of their own, as in a deployment. The
 record is a PostgreSQL of the benchmark's own, with its writes forced to the disk.
 """
@@ -20,9 +22,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
+from msgspec.structs import replace
 
 from backoffice import locks as rules
 from backoffice.access import asker
@@ -30,10 +33,12 @@ from backoffice.locks import LiftSent, LockSent
 from benchmarks.reference import _folder
 from connectors.broker import Broker, Message, TopicPartition
 from connectors.convert.common import NumberRule
+from connectors.files.reference_folder import ReferenceFolder
 from connectors.kafka.admin import connect
 from connectors.kafka.door import open_broker
 from connectors.kafka.topic_plan import plan
 from connectors.memory import MemoryBroker
+from connectors.postgres import price_lists
 from connectors.postgres.change import Change, change
 from connectors.postgres.clock import real_now_us
 from connectors.postgres.database import APP, DATABASE, RELAY, Database, open_database
@@ -65,6 +70,7 @@ DEADLINE_SECONDS = 60.0
 """What has not happened by then hangs."""
 
 PRICES = 10_000
+RETAIL = "R"
 _MANAGER = asker("benchmark", "manager")
 _SETTINGS = EngineSettings()
 _ROOT = Path(__file__).resolve().parents[1]
@@ -72,26 +78,26 @@ _ROOT = Path(__file__).resolve().parents[1]
 Send = Callable[[int, Message], Awaitable[None]]
 
 
-def run(locks: int, runs: int = 1) -> dict[str, object]:
-    """So many locks, in memory."""
+def run(locks: int, listed: int, runs: int = 1) -> dict[str, object]:
+    """So many locks, in memory; and so many prices in the list beside them."""
     del runs
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder:
-        return asyncio.run(measure_in_memory(Path(folder), locks))
+        return asyncio.run(measure_in_memory(Path(folder), locks, listed))
 
 
-def run_on_kafka(locks: int, runs: int = 1) -> dict[str, object]:
+def run_on_kafka(locks: int, listed: int, runs: int = 1) -> dict[str, object]:
     """The same on a Kafka of its own, which needs Java. Raises KafkaTrouble."""
     del runs
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder:
         kafka = LocalKafka(Path(folder) / "kafka", heap_mb=512, compiled_well=True)
         kafka.start()
         try:
-            return asyncio.run(measure_on_kafka(Path(folder), kafka.bootstrap, locks))
+            return asyncio.run(measure_on_kafka(Path(folder), kafka.bootstrap, locks, listed))
         finally:
             kafka.stop()
 
 
-async def measure_in_memory(folder: Path, locks: int) -> dict[str, object]:
+async def measure_in_memory(folder: Path, locks: int, listed: int) -> dict[str, object]:
     """All numbers. `folder` is for the database."""
     broker = MemoryBroker(
         {topic.name: WORKERS if topic.partitioned_like_input else 1 for topic in topics.ALL},
@@ -101,9 +107,9 @@ async def measure_in_memory(folder: Path, locks: int) -> dict[str, object]:
     async def send(partition: int, message: Message) -> None:
         broker.produce(topics.CALL_ATTEMPTS.name, partition, [message])
 
-    async with _record(folder) as (database, dsn), AsyncExitStack() as closing:
+    async with _record(folder) as record, AsyncExitStack() as closing:
         relaying = await closing.enter_async_context(
-            open_database(DatabaseSettings(dsn=dsn, data_dir=folder), role=RELAY)
+            open_database(DatabaseSettings(dsn=record.dsn, data_dir=folder), role=RELAY)
         )
         relay = Relay(relaying.pool, broker, now_us=_now_us, settings=_SETTINGS)
         await _beside(closing, relay.run())
@@ -115,11 +121,11 @@ async def measure_in_memory(folder: Path, locks: int) -> dict[str, object]:
             worker = Worker(broker, _SETTINGS, reader, interval_seconds=0.005)
             await worker.start()
             await _beside(closing, worker.run())
-        found = await _measured(broker, database, send, locks)
+        found = await _measured(broker, record, send, locks, listed)
     return {"broker": "memory", **found}
 
 
-async def measure_on_kafka(folder: Path, bootstrap: str, locks: int) -> dict[str, object]:
+async def measure_on_kafka(folder: Path, bootstrap: str, locks: int, listed: int) -> dict[str, object]:
     """All numbers, with real processes. `folder` is for the database and the logs."""
     prefix = f"locks-{os.urandom(4).hex()}-"
     settings = KafkaSettings(bootstrap_servers=(bootstrap,), topic_prefix=prefix, replication_factor=1)
@@ -136,55 +142,84 @@ async def measure_on_kafka(folder: Path, bootstrap: str, locks: int) -> dict[str
             timestamp_ms=message.timestamp_us // 1000,
         )
 
-    async with _record(folder) as (database, dsn), AsyncExitStack() as closing:
+    async with _record(folder) as record, AsyncExitStack() as closing:
         env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("TOLLGATE_")},
             "PYTHONPATH": str(_ROOT),
             "TOLLGATE_KAFKA_BOOTSTRAP_SERVERS": bootstrap,
             "TOLLGATE_KAFKA_TOPIC_PREFIX": prefix,
             "TOLLGATE_KAFKA_APPLICATION": f"{prefix}engine",
-            "TOLLGATE_DATABASE_DSN": dsn,
+            "TOLLGATE_DATABASE_DSN": record.dsn,
             "TOLLGATE_METRICS_PORT": "0",
         }
         await producer.start()
         closing.push_async_callback(producer.stop)
         broker = await closing.enter_async_context(open_broker(settings))
         closing.enter_context(_Process(folder, "relay", env))
-        await _until_published(database)
+        await _until_published(record.office)
         for number in range(WORKERS):
             closing.enter_context(_Process(folder, "engine", env, number))
-        found = await _measured(broker, database, send, locks)
+        found = await _measured(broker, record, send, locks, listed)
     return {"broker": "kafka", **found}
 
 
 # -- measuring -------------------------------------------------------------------------------------------------------
 
 
-async def _measured(broker: Broker, database: Database, send: Send, locks: int) -> dict[str, object]:
+async def _measured(broker: Broker, record: "_Record", send: Send, locks: int, listed: int) -> dict[str, object]:
     calls = _Calls(broker, send)
     async with calls.flowing():
         await calls.all_say(denied=False)
-        committed: list[float] = []
-        told: dict[str, list[float]] = {"set": [], "lifted": []}
+        alone = _Times()
         for number in range(locks):
-            lock_id, digits = f"L{number}", f"8829{number:05d}"
-            # Another number: both workers have let a call to it through before it is locked.
-            calls.number = f"{digits}77"
-            await calls.all_say(denied=False)
-            begun = time.perf_counter()
-            await _change(database, lambda tx, lock_id=lock_id, digits=digits: _set(tx, lock_id, digits))  # type: ignore[misc]
-            committed.append(time.perf_counter() - begun)
-            told["set"].append(await calls.all_say(denied=True))
-            await _change(database, lambda tx, lock_id=lock_id: _lift(tx, lock_id))  # type: ignore[misc]
-            told["lifted"].append(await calls.all_say(denied=False))
-            await asyncio.sleep(BETWEEN_SECONDS)
+            await _lock_and_lift(record.office, calls, number, alone)
+        beside, number = _Times(), locks
+        begun = time.perf_counter()
+        await _publish_list(record, listed)
+        saved_seconds = time.perf_counter() - begun
+        while await _list_waits(record.office):
+            await _lock_and_lift(record.office, calls, number, beside)
+            number += 1
+        list_seconds = time.perf_counter() - begun - saved_seconds
     return {
         "workers": WORKERS,
         "locks": locks,
         "calls_per_second": round(CALLS_PER_SECOND * WORKERS),
-        "commit_ms": _spread(committed),
-        **{f"{what}_ms": _spread(seconds) for what, seconds in told.items()},
+        **alone.spreads(),
+        "beside_a_list": {
+            "prices": listed,
+            "list_in_force_after_seconds": round(list_seconds, 2),
+            "locks": number - locks,
+            **beside.spreads(),
+        },
     }
+
+
+class _Times:
+    """How long commits took, and locks from their commit."""
+
+    def __init__(self) -> None:
+        self.commit: list[float] = []
+        self.set: list[float] = []
+        self.lifted: list[float] = []
+
+    def spreads(self) -> dict[str, object]:
+        """Of all that there were."""
+        return {f"{what}_ms": _spread(seconds) for what, seconds in vars(self).items() if seconds}
+
+
+async def _lock_and_lift(office: Database, calls: "_Calls", number: int, times: _Times) -> None:
+    lock_id, digits = f"L{number}", f"8829{number:05d}"
+    # Another number: both workers have let a call to it through before it is locked.
+    calls.number = f"{digits}77"
+    await calls.all_say(denied=False)
+    begun = time.perf_counter()
+    await _change(office, lambda tx: _set(tx, lock_id, digits))
+    times.commit.append(time.perf_counter() - begun)
+    times.set.append(await calls.all_say(denied=True))
+    await _change(office, lambda tx: _lift(tx, lock_id))
+    times.lifted.append(await calls.all_say(denied=False))
+    await asyncio.sleep(BETWEEN_SECONDS)
 
 
 def _spread(seconds: list[float]) -> dict[str, float]:
@@ -264,9 +299,18 @@ def _accounts() -> list[str]:
 # -- the record ------------------------------------------------------------------------------------------------------
 
 
+class _Record(NamedTuple):
+    """The record, open with the rights of the office and with its owner's; its address, and what was loaded."""
+
+    office: Database
+    owner: Database
+    dsn: str
+    reference: ReferenceFolder
+
+
 @asynccontextmanager
-async def _record(folder: Path) -> AsyncIterator[tuple[Database, str]]:
-    """A database with the reference data, open with the rights of the office, and its address."""
+async def _record(folder: Path) -> AsyncIterator[_Record]:
+    """A database with the reference data."""
     data_dir = folder / "postgresql"
     server = EmbeddedServer(data_dir)
     async with open_database(DatabaseSettings(data_dir=data_dir), role=None) as owner:
@@ -278,7 +322,7 @@ async def _record(folder: Path) -> AsyncIterator[tuple[Database, str]]:
         await load_folder(owner.pool, reference, author="benchmark", at=to_datetime(real_now_us()))
         dsn = server.dsn(DATABASE)
         async with open_database(DatabaseSettings(dsn=dsn), role=APP) as database:
-            yield database, dsn
+            yield _Record(database, owner, dsn, reference)
 
 
 async def _change(database: Database, work: Callable[[Change], Awaitable[object]]) -> None:
@@ -290,6 +334,26 @@ async def _change(database: Database, work: Callable[[Change], Awaitable[object]
         at=to_datetime(real_now_us()),
     ) as tx:
         await work(tx)
+
+
+async def _publish_list(record: _Record, prices: int) -> None:
+    """The retail list, with so many prices more, in force as soon as it can be."""
+    rows = [row for row in record.reference.prices if row.price_list_id == RETAIL]
+    rows += [replace(rows[0], prefix=f"999{number:07d}") for number in range(prices)]
+    now = to_datetime(real_now_us())
+    async with change(record.owner.pool, actor="benchmark", reason="benchmark", at=now) as tx:
+        price_list = record.reference.price_lists[RETAIL]
+        version = await price_lists.stage(tx.connection, price_list, rows, at=now, author="benchmark")
+        await price_lists.publish(tx.connection, version.version_id, in_force_from=now, at=now, author="benchmark")
+        await tx.audit("price_list", RETAIL, "published", None, {"version_id": version.version_id})
+        await tx.publish("price_list", RETAIL, {"version_id": version.version_id})
+
+
+async def _list_waits(office: Database) -> bool:
+    found: bool = await office.pool.fetchval(
+        "SELECT EXISTS (SELECT FROM plumbing.outbox WHERE published_at IS NULL AND kind = 'price_list')"
+    )
+    return found
 
 
 async def _set(tx: Change, lock_id: str, digits: str) -> None:
