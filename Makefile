@@ -21,7 +21,7 @@ demo: $(READY)  ## the whole system in one process with a sample hour, and its A
 	@$(BIN)/tollgate demo $(ARGS)
 
 test: $(READY) check  ## all checks and tests
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: $(READY)  ## format, lint, types, layers
 	@$(BIN)/ruff format --check .

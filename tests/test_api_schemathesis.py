@@ -33,7 +33,8 @@ SETTABLE = replace(GENEROUS, port=0)
 
 
 class Served:
-    """The API in a thread and an event loop of its own. `keys`: an API key for each operation."""
+    """The API in a thread and an event loop of its own. `keys`: an API key for each operation; `made`: ids of what was
+    made for the samples."""
 
     def __init__(self, database: TestedDatabase) -> None:
         self._database = database
@@ -44,6 +45,7 @@ class Served:
         self._thread = threading.Thread(target=self._run, name="api")
         self.address = ""
         self.keys: dict[str, str] = {}
+        self.made: dict[str, str] = {}
 
     def __enter__(self) -> "Served":
         self._thread.start()
@@ -68,7 +70,7 @@ class Served:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         async with open_database(self._database.settings, role=APP) as database, api_on(database, http=SETTABLE) as api:
-            await prepare(api, 1)
+            self.made = await prepare(api, 1)
             self.keys = {route.operation: await _key(api, route.requires) for route in api.routes}
             async with serving(api.app, SETTABLE) as self.address:
                 self._ready.set()
@@ -95,6 +97,7 @@ KNOWN = {
         "client_id": "known1",
         "lock_id": "known1",
         "name": "known1",
+        "number": "78831",
         "place": "1",
         "price_list_id": "R",
         "provider_id": "known1",
@@ -105,6 +108,13 @@ KNOWN = {
     }.items()
 }
 """Things that are there."""
+
+MADE = {
+    "path.request_id": "{waiting}",
+    "path.rerating_id": "{rerating_previewed}",
+    "path.subscriber_id": "{subscriber}",
+}
+"""Those whose ids are drawn when they are made."""
 
 
 def configuration(known: dict[str, str]) -> SchemathesisConfig:
@@ -131,7 +141,8 @@ def test_the_api_withstands_whatever_its_description_makes_of_it(
     asked: Counter[str] = Counter()
     stopped = None
     with served(database) as api:
-        schema = schemathesis.openapi.from_url(f"{api.address}/api/openapi.json", config=configuration(known))
+        there = known and known | {part: api.made[name] for part, name in MADE.items()}
+        schema = schemathesis.openapi.from_url(f"{api.address}/api/openapi.json", config=configuration(there))
 
         @schema.auth(refresh_interval=None)
         class _KeyOfOperation:

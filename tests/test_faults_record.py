@@ -81,8 +81,8 @@ def test_the_record_survives_whatever_is_killed_and_nothing_is_lost_or_doubled(s
     assert survivor.happened["kill -9 between sending and marking of the relay"] == 1
     assert survivor.happened["kill -9 before decisions of a projector"] >= 1
     assert survivor.office.acknowledged > 0
-    states = {lock.state for lock in survivor.office.locks.values()}
-    assert {"set", "lifted"} <= states
+    assert survivor.office.happened["lifting"] > 0
+    assert len(survivor.office.locks) > 1
     assert survivor.evidence is not None
     assert len(survivor.evidence.asked) > len(survivor.operator.own)
 

@@ -513,7 +513,7 @@ async def test_what_is_staged_for_later_outlives_other_changes_and_other_publish
     source = await publisher(cluster)
     await source.publish_folder(folder(of))
     async with following(cluster, told=told) as reader:
-        (ahead,) = await source.stage_ahead([(price_list(), rows_of(PREFIXES, price=99))])
+        (ahead,) = (await source.stage_ahead([(price_list(), rows_of(PREFIXES, price=99))])).editions
         await source.put(lock())
         report = await source.put_price_list(price_list("R2"), rows_of(PREFIXES, "R2", price=88), lead_seconds=0.01)
         await reader.reached(report.version, DEADLINE_SECONDS)
@@ -563,7 +563,7 @@ async def test_what_is_staged_anew_before_the_end_of_another_change_is_made_befo
     async with following(cluster, told=told) as reader:
         await source.stage_ahead([(price_list(), rows_of(PREFIXES, price=99))])
         await source.unstage()
-        (ahead,) = await source.stage_ahead([(price_list(), rows_of(PREFIXES, price=77))])
+        (ahead,) = (await source.stage_ahead([(price_list(), rows_of(PREFIXES, price=77))])).editions
         await source.put(lock())
         report = await source.publish_change([], editions=[ahead])
         await reader.reached(report.version, DEADLINE_SECONDS)

@@ -26,6 +26,9 @@ class Form(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return self._values.get(name, "")
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
     def __iter__(self) -> Any:
         return iter(self._values)
 

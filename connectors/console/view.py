@@ -37,11 +37,17 @@ MENU: tuple[Menu, ...] = (
         "Switching",
         (
             Entry("DID numbers", "/numbers", "numbers.see"),
-            Entry("Subscribers", "/subscribers", "numbers.see"),
             Entry("Requests to release numbers", "/number-requests", "numbers.see"),
             Entry("View CDR", "/cdrs", "calls.see"),
             Entry("Why did the call not go through?", "/why", "calls.see"),
             Entry("Rejected events", "/rejected", "rejected.see"),
+        ),
+    ),
+    Menu(
+        "Subscriber",
+        (
+            Entry("Create a subscriber", "/new-subscriber", "numbers.sell"),
+            Entry("Subscribers", "/subscribers", "numbers.see"),
         ),
     ),
     Menu(

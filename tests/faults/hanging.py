@@ -26,6 +26,9 @@ TRANSACTIONS = "org.apache.kafka.tools.TransactionsCommand"
 """What `kafka-transactions.sh` runs."""
 
 _BROKER_ID = 1
+_UNVERIFIED = 48
+"""INVALID_TXN_STATE: the partition is not in the transaction, says its coordinator."""
+
 _TIMEOUT_MS = 60_000
 
 Written = Mapping[str, tuple[bytes | None, bytes]]
@@ -47,9 +50,11 @@ async def leave_hanging(arena: Arena, partition: int, *, lost: Written, known: W
             async with _unverified(arena):
                 for topic, record in (known | lost).items():
                     batches = {arena.prefix + topic: [(partition, _batch(who, *record))]}
-                    answers.append(
-                        await client.send(_BROKER_ID, wire.Produce(9, transactional_id, _TIMEOUT_MS, batches))
-                    )
+                    produce = wire.Produce(9, transactional_id, _TIMEOUT_MS, batches)
+                    # The settings were taken, which is not to say that the broker goes by them already.
+                    while _UNVERIFIED in (answer := await client.send(_BROKER_ID, produce)).values():
+                        await asyncio.sleep(0.1)
+                    answers.append(answer)
         finally:
             await client.close()
     assert not any(error for answer in answers for error in answer.values()), answers

@@ -1,5 +1,25 @@
 """The pages, area by area. A new area is a module with `ROUTES`, named here."""
 
-from connectors.console.pages import calls, clients, lists, locks, session, tariffs
+from connectors.console.pages import (
+    calls,
+    clients,
+    lists,
+    locks,
+    number_requests,
+    numbers,
+    session,
+    subscribers,
+    tariffs,
+)
 
-ROUTES = (*session.ROUTES, *clients.ROUTES, *locks.ROUTES, *tariffs.ROUTES, *calls.ROUTES, *lists.ROUTES)
+ROUTES = (
+    *session.ROUTES,
+    *clients.ROUTES,
+    *locks.ROUTES,
+    *tariffs.ROUTES,
+    *calls.ROUTES,
+    *numbers.ROUTES,
+    *number_requests.ROUTES,
+    *subscribers.ROUTES,
+    *lists.ROUTES,
+)

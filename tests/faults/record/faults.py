@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 
 import asyncpg
 
@@ -29,13 +30,13 @@ _HELD_SECONDS = 60.0
 """How long somebody is waited for who comes to a table that is held."""
 
 _WHO_WAITS = """
-SELECT a.query FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+SELECT a.pid, a.query FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
 WHERE NOT l.granted AND a.usename LIKE $1 || '%' AND l.relation IN (
     SELECT $2::text::regclass UNION ALL SELECT inhrelid FROM pg_inherits WHERE inhparent = $2::text::regclass
 )
-LIMIT 1
+ORDER BY starts_with(a.query, $3) DESC LIMIT 1
 """
-"""The statement of one who waits for a table or a part of it."""
+"""One who waits for a table or a part of it, and with what statement; rather with the one that is wanted."""
 
 _MARKING, _INSERTING = "UPDATE plumbing.outbox SET published_at", "COPY "
 """With what statements a relay has sent what it marks, and a projector has moved its positions."""
@@ -44,6 +45,8 @@ _FIRST_WAITING = "SELECT kind FROM plumbing.outbox WHERE published_at IS NULL OR
 
 ORDERS_SENT_UNMARKED = "relay killed when it had sent orders"
 """Of the kills between sending and marking, those of a relay that had not sent reference records."""
+
+_TRIES = 3
 
 HELD_TABLES = ("decisions", "rated_cdrs", "movements")
 """Where a projector can be held in the middle of its transaction, when its positions have moved."""
@@ -70,27 +73,39 @@ async def kill_all(run: Installation, role: str) -> None:
 
 async def kill_the_relay_between_sending_and_marking(run: Installation) -> None:
     """The relay publishes and is killed before it has noted that: nobody can write to the outbox meanwhile."""
-    # So that it has something to publish when nothing new can come any more.
+    for _ in range(_TRIES):
+        if await _killed_before_it_marks(run):
+            return
+    run.happened["nobody came to the outbox"] += 1
+
+
+async def _killed_before_it_marks(run: Installation) -> bool:
+    # So that it has something to publish when nothing new can come any more. Where it stands still for too long
+    # another one has published that.
     member = await active_relay(run)
     member.freeze()
     try:
         before = run.office.acknowledged
         await until(lambda: run.office.acknowledged > before + 2, "the office works while the relay stands still")
-        async with _held(run, "plumbing.outbox", RELAY, _MARKING, then=member.go_on) as owner:
-            if owner is not None:
-                if await owner.fetchval(_FIRST_WAITING) == COMMAND:
-                    run.happened[ORDERS_SENT_UNMARKED] += 1
-                await _struck(run, await active_relay(run), "kill -9 between sending and marking of the")
+        async with _held(run, "plumbing.outbox", RELAY, _MARKING, then=member.go_on) as held:
+            if held is None:
+                return False
+            if await held.owner.fetchval(_FIRST_WAITING) == COMMAND:
+                run.happened[ORDERS_SENT_UNMARKED] += 1
+            await _struck(run, await active_relay(run), "kill -9 between sending and marking of the")
+            await held.end()
+            return True
     finally:
         member.go_on()
 
 
 async def kill_a_projector_in_its_transaction(run: Installation, table: str) -> None:
     """A projector is killed when it has moved its positions and before its rows are there."""
-    async with _held(run, f"facts.{table}", PROJECTOR, _INSERTING) as owner:
-        if owner is not None:
+    async with _held(run, f"facts.{table}", PROJECTOR, _INSERTING) as held:
+        if held is not None:
             for member in run.crew.of(PROJECTOR):
                 await _struck(run, member, f"kill -9 before {table} of a")
+            await held.end()
 
 
 # -- processes that stand still --------------------------------------------------------------------------------------
@@ -127,9 +142,9 @@ async def freeze_the_relay(run: Installation) -> None:
 
 async def freeze_a_projector_in_its_transaction(run: Installation, table: str) -> None:
     """A projector stands still in the middle of its transaction until others have its partitions."""
-    async with _held(run, f"facts.{table}", PROJECTOR, _INSERTING) as owner:
+    async with _held(run, f"facts.{table}", PROJECTOR, _INSERTING) as held:
         member = run.rng.choice(await _there(run, PROJECTOR))
-        if owner is not None:
+        if held is not None:
             run.happened[f"projector frozen before {table}"] += 1
             member.freeze()
         else:
@@ -316,24 +331,38 @@ async def _locked(run: Installation, table: str) -> AsyncIterator[asyncpg.Connec
             await owner.close(timeout=2)
 
 
+class _Held(NamedTuple):
+    """A table that is held by `owner`, and the server's process of the one who waits for it."""
+
+    owner: asyncpg.Connection
+    waits: int
+
+    async def end(self) -> None:
+        """Ends that process: its client is dead. A statement that the server has got already would be carried out when
+        the table is let go, since it looks for its client only afterwards."""
+        await self.owner.execute("SELECT pg_terminate_backend($1)", self.waits)
+
+
 @asynccontextmanager
 async def _held(
     run: Installation, table: str, role: str, doing: str, *, then: Callable[[], None] | None = None
-) -> AsyncIterator[asyncpg.Connection | None]:
-    """Holds a table until a process of a role waits for it with a statement that begins so; gives the connection that
-    holds it, or None if nobody comes. Who waits for it with another statement is let pass: a projector that opens a
-    month's tables has not moved its positions yet. `then` is done when the table is held first."""
+) -> AsyncIterator[_Held | None]:
+    """Holds a table until a process of a role waits for it with a statement that begins so; None if nobody comes.
+
+    Who waits for it with another statement is let pass: a projector that opens a month's tables has not moved its
+    positions yet. `then` is done when the table is held first.
+    """
     deadline = time.monotonic() + _HELD_SECONDS
     while time.monotonic() < deadline:
         async with _locked(run, table) as owner:
             if then is not None:
                 then()
-            waits: str | None = None
-            while waits is None and time.monotonic() < deadline:
+            found = None
+            while found is None and time.monotonic() < deadline:
                 await asyncio.sleep(0.02)
-                waits = await owner.fetchval(_WHO_WAITS, role, table)
-            if waits is not None and waits.startswith(doing):
-                yield owner
+                found = await owner.fetchrow(_WHO_WAITS, role, table, doing)
+            if found is not None and found["query"].startswith(doing):
+                yield _Held(owner, found["pid"])
                 return
         await asyncio.sleep(0.05)
     yield None
