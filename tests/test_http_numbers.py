@@ -10,6 +10,7 @@ from api import APP, Api, api_on
 from api_samples import call_number, prepare
 from postgres import TestedDatabase
 
+from backoffice.numbers.availability import WORDS
 from connectors.postgres.database import Database, open_database
 
 WHY = {"reason": "a test"}
@@ -205,6 +206,8 @@ def test_case_3_a_client_gets_the_very_number_after_approval_and_knows_of_its_ca
         await have(api, "74952000200", since="2026-09-01", provider_id="known1")
         await closed_days(api, "2026-09-01", "2026-11-23")
         await call_number(api, "74952000200", callers=7, day="2026-11-20")
+        keeper = {"email": "keeper@example.org", **WHY}
+        await api.ok("PATCH", "/api/users/manager1", role="administrator", json=keeper)
         found = await api.ok("GET", "/api/numbers?number=8(495)%20200-0-200&availability=red", role="sales")
         assert [(one["number"], one["sign"], one["colour"]) for one in found["items"]] == [
             ("74952000200", "has_ncv", "red")
@@ -223,6 +226,9 @@ def test_case_3_a_client_gets_the_very_number_after_approval_and_knows_of_its_ca
         assert "agree" in problem(await api.ask("POST", f"{path}/approve", json=WHY), 409)
         agreed = {"text": "Согласны", "given_by": "Директор", "document": "letter 17"}
         assert (await api.ok("POST", f"{path}/consent", role="sales", json=agreed))["state"] == "waiting"
+        (letter,) = (await api.ok("GET", "/api/letters?recipient=keeper@example.org"))["items"]
+        assert f"({WORDS['has_ncv']})" in letter["body"]
+        assert "Согласны" in letter["body"]
         await api.ok("POST", f"{path}/approve", json=WHY)
 
         green = await api.ok("GET", "/api/numbers?number=74952000200&status=free&availability=green", role="sales")

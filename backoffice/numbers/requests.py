@@ -123,7 +123,8 @@ async def consent(
     given = Consent(sent.text, sent.given_by, given_on, sent.document, now, who.user)
     after = replace(before, state="waiting", consent=given)
     if before.state == "waiting_for_client":
-        after = await _told_desk(record, after, Route(after.desk, consent=True, copy_to_head=False), number.saleable)
+        words = WORDS[availability(number, await record.sign(number))]
+        after = await _told_desk(record, after, Route(after.desk, consent=True, copy_to_head=False), words)
     await _saved(record, trail, before, after, "client_agreed")
     return after
 
