@@ -151,6 +151,15 @@ class Broker(Protocol):
         how many offsets that is. Raises UnknownTopic."""
         ...
 
+    async def ends(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Where each partition ends for readers of committed records: the offset behind all that they can read now. A
+        marker of a transaction may be the last thing before it. Raises UnknownTopic."""
+        ...
+
+    async def group_offsets(self, group: str, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """The next offsets that a group has committed; a partition without one is left out."""
+        ...
+
     async def join(self, group: str, topics: Sequence[str], *, on_assigned: OnChange, on_revoked: OnChange) -> Consumer:
         """A new member of the group. Partitions with the same number of all these topics go to the same member; a
         partition without a committed offset starts at its beginning."""

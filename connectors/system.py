@@ -21,6 +21,7 @@ from connectors.files.event_lines import EventFile, Placer, chunks
 from connectors.http import Services, create_app
 from connectors.http.metrics import http_registry
 from connectors.http.serve import serving
+from connectors.known import Known
 from connectors.memory import MemoryBroker
 from connectors.nightly.watch import watching
 from connectors.postgres import outbox
@@ -33,7 +34,7 @@ from connectors.reference.reader import ReferenceReader
 from connectors.relay import Relay
 from connectors.rerating import ReratingWork, ReratingWorker
 from connectors.settings import DatabaseSettings, HttpSettings, NightlySettings
-from connectors.worker import Observer, Worker
+from connectors.worker import APPLICATION, Observer, Worker
 from engine.settings import EngineSettings
 from schemas import topics
 
@@ -189,6 +190,9 @@ async def running(
         await projector.start()
         parts.create_task(projector.run(), name="projector")
         stack.callback(projector.stop)
+        known = Known(broker, projecting.pool, engine_group=APPLICATION, now_us=lambda: clock.now_us(projecting.pool))
+        parts.create_task(known.run(), name="known")
+        stack.callback(known.stop)
         while not (worker.ready and projector.ready):
             await asyncio.sleep(_LOOK_SECONDS)
         rerating = ReratingWorker(ReratingWork(app.pool, engine, lambda: clock.now(app.pool)))

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 _TAKES_AT_ONCE = 4  # a reader each; more would only share the processor
 
+APPLICATION = "tollgate-engine"
+"""The consumer group where nothing else is said."""
+
 _RANK = {topic.name: rank for rank, topic in enumerate(topics.INPUTS)}
 
 
@@ -112,7 +115,7 @@ class Worker:
         settings: EngineSettings,
         reference: Reference | ReferenceSource,
         *,
-        application: str = "tollgate-engine",
+        application: str = APPLICATION,
         max_records: int = 5_000,
         interval_seconds: float = 0.0,
         observer: Observer | None = None,

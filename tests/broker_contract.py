@@ -815,6 +815,36 @@ class BrokerContract:
         while await stage.broker.undecided(places):
             pass
 
+    @scenario(bills=1, calls=2)
+    async def test_a_partition_ends_behind_what_can_be_read_of_it(self, stage: Stage) -> None:
+        places = [stage.at("bills"), stage.at("calls"), stage.at("calls", 1)]
+        await stage.write("calls", 0, messages("a", "b"))
+        producer = await stage.producer()
+        await producer.begin()
+        await stage.send(producer, "bills", 0, "x")
+        assert await stage.broker.ends(places) == dict(zip(places, (0, 2, 0), strict=True))
+
+        await producer.commit()
+        await stage.producer()  # after which it is visible
+        ends = await stage.broker.ends(places)
+        assert ends[stage.at("bills")] > len(await stage.read("bills")) == 1  # a marker stands behind it
+        assert (ends[stage.at("calls")], ends[stage.at("calls", 1)]) == (2, 0)
+
+    @scenario(calls=2)
+    async def test_how_far_a_group_has_come_is_known_to_others(self, stage: Stage) -> None:
+        places = [stage.at("calls", number) for number in range(2)]
+        group = stage.name("rating")
+        assert await stage.broker.group_offsets(group, places) == {}
+        await stage.write("calls", 0, messages("a", "b"))
+        await (await stage.member("calls")).take(2)
+        producer = await stage.producer()
+        await producer.begin()
+        await producer.send_offsets(group, {places[0]: 1})
+        await producer.commit()
+        await stage.producer()
+
+        assert await stage.broker.group_offsets(group, places) == {places[0]: 1}
+
     # What is not there
 
     @scenario(calls=1)

@@ -21,13 +21,14 @@ from projected import PARTITIONS, Json, Said, caught_up, started
 from connectors.broker import Message, Record
 from connectors.files.event_lines import Placer
 from connectors.files.reference_folder import ReferenceFolder, read_reference_folder
+from connectors.known import Known
 from connectors.memory import MemoryBroker
 from connectors.postgres import outbox
 from connectors.postgres.database import Database
 from connectors.postgres.load import load_folder
 from connectors.reference.reader import ReferenceReader, inline
 from connectors.relay import Relay
-from connectors.worker import Worker
+from connectors.worker import APPLICATION, Worker
 from engine.settings import EngineSettings
 from schemas import topics
 from schemas.times import from_datetime
@@ -66,6 +67,7 @@ class Recorded(Said):
         self.reader = ReferenceReader(self.broker, aside=inline)
         self.worker: Worker | None = None
         self._placer = Placer(PARTITIONS)
+        self._known: Known | None = None
         self._following: asyncio.Task[None] | None = None
 
     async def load(self, folder: ReferenceFolder, *, at: datetime | None = None) -> None:
@@ -107,15 +109,19 @@ class Recorded(Said):
     async def take(self, *events: Json | bytes, project: bool = True, at: datetime | None = None) -> None:
         """Takes events in as switches would send them, lets the engine work them off, and projects what it says. `at`:
         when they came; at the moments that they name themselves if left out."""
+        self.produce(*events, at=at)
+        await self.work()
+        if project:
+            await self.project()
+
+    def produce(self, *events: Json | bytes, at: datetime | None = None) -> None:
+        """Events as switches would send them; nobody works them off yet."""
         lines = [event if isinstance(event, bytes) else json.dumps(event).encode() for event in events]
         for number, line in enumerate(lines):
             placed = self._placer.place(number, line)
             assert placed is not None
             came_us = placed.timestamp_us if at is None else from_datetime(at)
             self.broker.produce(placed.topic, placed.partition, [Message(placed.key, placed.value, came_us)])
-        await self.work()
-        if project:
-            await self.project()
 
     async def work(self) -> None:
         """Lets the engine work off what waits for it."""
@@ -132,6 +138,16 @@ class Recorded(Said):
         projector = await started(self, self.db.pool)
         await caught_up(self, projector)
         await projector.close()
+
+    async def known(self) -> bool:
+        """Looks once more until when all is known; whether that was found out."""
+
+        async def now_us() -> int:
+            return from_datetime(self.now)
+
+        if self._known is None:
+            self._known = Known(self.broker, self.db.pool, engine_group=APPLICATION, now_us=now_us)
+        return await self._known.look()
 
     def said(self, topic: str) -> list[Record]:
         return [record for partition in range(PARTITIONS) for record in self.broker.committed(topic, partition)]

@@ -150,8 +150,7 @@ def test_a_day_is_closed_by_hand_once_the_engine_has_been_heard_after_it(
         async with api_on(db) as api:
             await as_owner(
                 api,
-                "INSERT INTO facts.offsets (topic, partition, next_offset, record_at)"
-                " VALUES ('number-ncv', 0, 1, '2026-11-24 00:00:01+03')",
+                "INSERT INTO facts.known VALUES (true, '2026-11-24 00:00:01+03', now())",
             )
             await as_owner(
                 api,

@@ -21,6 +21,7 @@ from connectors.nightly.numbers import NCV_DAY, QUARANTINE, UNPAID
 from connectors.postgres.clock import BusinessClock
 from connectors.postgres.database import Database, open_database
 from connectors.postgres.numbers import Looks
+from connectors.postgres.queries import sql
 from connectors.settings import NightlySettings
 from engine.ncv import AGENTS_PLACE, sign
 from engine.settings import EngineSettings
@@ -92,12 +93,8 @@ async def called(owner: Database, digits: str, day: str, at: str | None = None) 
 
 
 async def heard(owner: Database, until: str) -> None:
-    """Something was projected of that moment."""
-    await owner.pool.execute(
-        "INSERT INTO facts.offsets (topic, partition, next_offset, record_at) VALUES ('number-ncv', 0, 1, $1)"
-        " ON CONFLICT (topic, partition) DO UPDATE SET record_at = excluded.record_at",
-        datetime.fromisoformat(until).astimezone(UTC),
-    )
+    """All is known until that moment."""
+    await owner.pool.execute(sql("facts/known"), datetime.fromisoformat(until).astimezone(UTC))
 
 
 async def closed(owner: Database, first: str, last: str) -> None:

@@ -16,6 +16,8 @@ from connectors.health import HealthServer
 from connectors.kafka.acls import group_of
 from connectors.kafka.door import open_broker
 from connectors.kafka.errors import Unusable, explain
+from connectors.known import Known
+from connectors.postgres.clock import BusinessClock
 from connectors.postgres.database import PROJECTOR, DatabaseTrouble, explained, open_database
 from connectors.postgres.facts import Facts
 from connectors.postgres.facts_store import Away, FactsStore, Unwritable
@@ -26,6 +28,7 @@ from connectors.settings import (
     KafkaSettings,
     MetricsSettings,
     database_settings,
+    http_settings,
     kafka_settings,
     metrics_settings,
 )
@@ -89,6 +92,8 @@ async def _projector(
             port = await server.start(metrics_at.host, metrics_at.port)
             closing.push_async_callback(server.close)
             log.info("numbers at http://%s:%d/metrics", metrics_at.host, port)
+        clock = BusinessClock(settable=http_settings().settable_clock)
+        known = Known(broker, database.pool, engine_group=kafka.application, now_us=lambda: clock.now_us(database.pool))
         loop = asyncio.get_running_loop()
         for wanted in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(wanted, made.stop)
@@ -96,6 +101,9 @@ async def _projector(
             await made.start()
         except ValueError as wrong:
             raise Refused(f"{wrong}; `tollgate topics check` says what is wrong") from None
+        knowing = asyncio.create_task(known.run(), name="known")
+        closing.push_async_callback(asyncio.wait, [knowing])
+        closing.callback(known.stop)
         try:
             await made.run()
         except (UnknownTopic, Unusable):

@@ -29,6 +29,8 @@ class Process(NamedTuple):
     transactions: bool = False
     ids: tuple[str, ...] = ()
     """Transactional ids of its own, beside those of the application."""
+    watches: bool = False
+    """Whether it asks how far the engine has come."""
 
 
 PROCESSES: dict[str, Process] = {
@@ -55,9 +57,11 @@ PROCESSES: dict[str, Process] = {
         ids=("tollgate-relay", "tollgate-reference"),
     ),
     "projector": Process(
-        (topics.CALL_ATTEMPTS, *topics.OUTPUTS),
+        # CDRs for where they end.
+        (topics.CALL_ATTEMPTS, topics.CDRS, *topics.OUTPUTS),
         (),
         "writes what the switches ask and the engine publishes into PostgreSQL",
+        watches=True,
     ),
     "billing": Process(
         (topics.RATED_CDRS, topics.ACCOUNT_BALANCES, topics.ACCOUNT_MOVEMENTS, topics.NOTICES, topics.NUMBER_NCV),
@@ -142,6 +146,8 @@ def _of(name: str, principal: str, settings: KafkaSettings) -> Iterator[Acl]:
         yield Acl(principal, "Write", "topic", settings.topic(topic.name))
     if process.reads:
         yield Acl(principal, "Read", "group", group_of(name, settings), prefixed=name != "engine")
+    if process.watches:
+        yield Acl(principal, "Describe", "group", group_of("engine", settings))
     if process.transactions:
         for operation in ("Write", "Describe"):
             yield Acl(principal, operation, "transactional_id", f"{settings.application}.", prefixed=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as kafka
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import TopicPartition as KafkaPartition
 
@@ -112,6 +113,50 @@ class KafkaBroker:
         ends = await self._offsets(partitions, _READ_UNCOMMITTED, _LATEST)
         stable = await self._offsets(partitions, _READ_COMMITTED, _LATEST)
         return {partition: end - stable[partition] for partition, end in ends.items() if end > stable[partition]}
+
+    async def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Raises UnknownTopic, and Unavailable when a leader does not answer in time."""
+        return await self._offsets(partitions, _READ_COMMITTED, _LATEST)
+
+    async def group_offsets(self, group: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Raises Unavailable when the group's coordinator does not answer in time."""
+        named: dict[str, list[int]] = {}
+        for topic, number in partitions:
+            named.setdefault(self._prefix + topic, []).append(number)
+        request = OffsetFetchRequest(group, list(named.items()))
+        try:
+            async with asyncio.timeout(self._step_timeout):
+                while (found := await self._fetched(group, request)) is None:
+                    await asyncio.sleep(_RETRY_SECONDS)
+        except TimeoutError:
+            raise Unavailable(f"the offsets of group {group} can't be learnt") from None
+        return found
+
+    async def _fetched(self, group: str, request: OffsetFetchRequest) -> dict[TopicPartition, int] | None:
+        """The offsets; None where the coordinator is not there, or not ready to tell."""
+        client = self._connection
+        try:
+            node = await client.coordinator_lookup(CoordinationType.GROUP, group)
+            if not await client.ready(node, group=ConnectionGroup.COORDINATION):
+                await client.force_metadata_update()
+                return None
+            answer = await client.send(node, request, group=ConnectionGroup.COORDINATION)
+        except kafka.KafkaError as error:
+            if is_lasting(error):
+                raise _unusable_or_unavailable(f"asking for the offsets of group {group}", error) from error
+            return None
+        entries = [(name, *entry) for name, numbers in answer.topics for entry in numbers]
+        for code in (getattr(answer, "error_code", 0), *(entry[4] for entry in entries)):
+            if code:
+                refusal = kafka.for_code(code)()
+                if is_lasting(refusal):
+                    raise _unusable_or_unavailable(f"asking for the offsets of group {group}", refusal)
+                return None
+        return {
+            TopicPartition(name[len(self._prefix) :], number): int(offset)
+            for name, number, offset, *_ in entries
+            if offset >= 0
+        }
 
     async def _offsets(
         self, partitions: Collection[TopicPartition], isolation: int, which: int

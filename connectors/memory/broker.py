@@ -43,6 +43,13 @@ class MemoryBroker:
         logs = {partition: self._cluster.log(*partition) for partition in partitions}
         return {partition: log.end - log.stable for partition, log in logs.items() if log.end > log.stable}
 
+    async def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        return {partition: self._cluster.log(*partition).stable for partition in partitions}
+
+    async def group_offsets(self, group: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        found = self._cluster.offsets.get(group, {})
+        return {partition: found[partition] for partition in partitions if partition in found}
+
     async def join(
         self, group: str, topics: Sequence[str], *, on_assigned: OnChange, on_revoked: OnChange
     ) -> MemoryConsumer:

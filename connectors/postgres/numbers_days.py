@@ -32,7 +32,7 @@ async def close_day(tx: Change, day: date, time_zone: str, why: str, *, by_hand:
         raise DayNotKnown(f"{day} stays a gap: nothing that an engine says was ever projected here", for_now=False)
     if not row["heard"]:
         raise DayNotKnown(
-            f"nothing of the time after {day} has been projected yet: is the engine at work, and the projector?",
+            f"not all calls of {day} have been worked off and projected yet: are the engine and the projector at work?",
             for_now=True,
         )
     if not by_hand and (row["laid_aside"] or row["lost"]):

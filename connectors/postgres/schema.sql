@@ -1490,6 +1490,17 @@ CREATE TABLE facts.gaps (
 
 COMMENT ON TABLE facts.gaps IS 'Offsets that the broker had deleted before they were taken in; to_offset is exclusive.';
 
+CREATE TABLE facts.known (
+    one boolean DEFAULT true NOT NULL,
+    until timestamp with time zone NOT NULL,
+    seen_at timestamp with time zone NOT NULL,
+    CONSTRAINT known_one_check CHECK (one)
+);
+
+COMMENT ON TABLE facts.known IS 'Up to when all calls were worked off by the engine and their counters projected';
+
+COMMENT ON COLUMN facts.known.until IS 'A moment of the business clock';
+
 CREATE TABLE facts.movements (
     source_partition integer NOT NULL,
     source_offset bigint NOT NULL,
@@ -2692,6 +2703,9 @@ ALTER TABLE ONLY facts.balances
 ALTER TABLE ONLY facts.gaps
     ADD CONSTRAINT gaps_pkey PRIMARY KEY (topic, partition, from_offset);
 
+ALTER TABLE ONLY facts.known
+    ADD CONSTRAINT known_pkey PRIMARY KEY (one);
+
 ALTER TABLE ONLY facts.movements
     ADD CONSTRAINT movements_pkey PRIMARY KEY (source_partition, source_offset);
 
@@ -3506,6 +3520,10 @@ GRANT SELECT ON TABLE facts.gaps TO tollgate_app;
 GRANT SELECT,INSERT ON TABLE facts.gaps TO tollgate_projector;
 GRANT SELECT ON TABLE facts.gaps TO tollgate_relay;
 GRANT SELECT ON TABLE facts.gaps TO tollgate_readonly;
+
+GRANT SELECT ON TABLE facts.known TO tollgate_app;
+GRANT SELECT ON TABLE facts.known TO tollgate_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE facts.known TO tollgate_projector;
 
 GRANT SELECT ON TABLE facts.movements TO tollgate_app;
 GRANT SELECT,INSERT ON TABLE facts.movements TO tollgate_projector;

@@ -1,9 +1,9 @@
--- Whether all is known of the day $1 that ended at $2 and began at $3: something was projected of what came after it, no
--- counter waits aside, and none was lost since the day began. And what the counters of the day come to.
+-- Whether all is known of the day $1 that ended at $2 and began at $3: all calls until then were worked off and projected,
+-- no counter waits aside, and none was lost since the day began. And what the counters of the day come to.
 SELECT
     EXISTS (SELECT FROM office.ncv_days WHERE day = $1) AS closed,
-    EXISTS (SELECT FROM facts.offsets WHERE record_at IS NOT NULL) AS begun,
-    EXISTS (SELECT FROM facts.offsets WHERE record_at >= $2) AS heard,
+    EXISTS (SELECT FROM facts.known) AS begun,
+    EXISTS (SELECT FROM facts.known WHERE until >= $2) AS heard,
     (SELECT count(*) FROM facts.unprojected WHERE topic = $4) AS laid_aside,
     (SELECT count(*) FROM facts.gaps WHERE topic = $4 AND found_at >= $3) AS lost,
     (SELECT count(*) FROM facts.ncv WHERE day = $1)::integer AS called_numbers,

@@ -1,0 +1,1 @@
+SELECT partition, next_offset FROM facts.offsets WHERE topic = $1
