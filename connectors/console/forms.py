@@ -11,7 +11,9 @@ from urllib.parse import parse_qsl
 
 from connectors.console.words import Words
 
-MOST_FIELDS = 200
+MOST_FIELDS = 1_200
+"""A thousand boxes, and the fields beside them."""
+
 _MICROS = "_micros"
 _WHOLE_NUMBERS = frozenset({"days", "limit", "within_minutes", "max_concurrent_calls"})
 
@@ -21,7 +23,8 @@ class Form(Mapping[str, str]):
 
     def __init__(self, body: bytes) -> None:
         pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
-        self._values = {name: value.strip() for name, value in pairs}
+        self._pairs = [(name, value.strip()) for name, value in pairs]
+        self._values = dict(self._pairs)
 
     def __getitem__(self, name: str) -> str:
         return self._values.get(name, "")
@@ -34,6 +37,10 @@ class Form(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def all(self, name: str) -> list[str]:
+        """All values of a field that comes several times, in their order: boxes that were ticked."""
+        return [value for field, value in self._pairs if field == name]
 
     def body(self, words: Words, *names: str) -> dict[str, Any]:
         """These fields for the API. Raises Mistyped for an amount, a number or a moment that is none."""

@@ -7,6 +7,7 @@ from connectors.console.pages import (
     locks,
     number_requests,
     numbers,
+    rejected,
     session,
     subscribers,
     tariffs,
@@ -21,5 +22,6 @@ ROUTES = (
     *numbers.ROUTES,
     *number_requests.ROUTES,
     *subscribers.ROUTES,
+    *rejected.ROUTES,
     *lists.ROUTES,
 )

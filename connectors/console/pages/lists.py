@@ -51,26 +51,6 @@ class List(NamedTuple):
 
 LISTS: tuple[List, ...] = (
     List(
-        "/rejected",
-        "/api/rejected",
-        "Rejected events",
-        (
-            Column("recorded_at", "Came at", "moment"),
-            Column("topic", "Topic"),
-            Column("reason", "Reason", "word"),
-            Column("detail", "What is wrong"),
-            Column("event_id", "Event"),
-            Column("account_id", "Account", link="/accounts/{account_id}"),
-            Column("state", "State", "word"),
-        ),
-        (
-            Filter("reason", "Reason"),
-            Filter("topic", "Topic"),
-            Filter("state", "State", "choice", ("open", "resubmitted", "set_aside")),
-        ),
-        "Every event could be used: there is nothing to do.",
-    ),
-    List(
         "/providers",
         "/api/providers",
         "Providers",
