@@ -68,9 +68,13 @@ def pages_of(served: Served) -> dict[str, Person]:
         f"/accounts/{ACCOUNT}": "anna",
         f"/lock-check?number={NUMBER}&account_id={ACCOUNT}": "anna",
         f"/tariff-check?number={NUMBER}&account_id={ACCOUNT}": "anna",
-        f"/why?attempt_id={served.attempt}": "anna",
+        f"/why/{served.attempt}": "anna",
         "/cdrs?service=CALLS_REC": "anna",
         "/locks/L1": "anna",
+        "/numbers/74956460403": "anna",
+        "/new-user": "admin",
+        "/users/anna": "admin",
+        "/roles": "admin",
         "/new-lock": "anna",
     }
 

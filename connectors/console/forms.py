@@ -15,7 +15,7 @@ MOST_FIELDS = 1_200
 """A thousand boxes, and the fields beside them."""
 
 _MICROS = "_micros"
-_WHOLE_NUMBERS = frozenset({"days", "limit", "within_minutes", "max_concurrent_calls"})
+_WHOLE_NUMBERS = frozenset({"days", "expires_in_days", "limit", "within_minutes", "max_concurrent_calls"})
 
 
 class Form(Mapping[str, str]):

@@ -5,8 +5,10 @@ from connectors.console.pages import (
     clients,
     lists,
     locks,
+    nightly,
     number_requests,
     numbers,
+    people,
     rejected,
     session,
     subscribers,
@@ -23,5 +25,7 @@ ROUTES = (
     *number_requests.ROUTES,
     *subscribers.ROUTES,
     *rejected.ROUTES,
+    *nightly.ROUTES,
+    *people.ROUTES,
     *lists.ROUTES,
 )
