@@ -72,6 +72,7 @@ def pages_of(served: Served) -> dict[str, Person]:
         "/cdrs?service=CALLS_REC": "anna",
         "/locks/L1": "anna",
         "/numbers/74956460403": "anna",
+        "/new-price-list": "anna",
         "/new-user": "admin",
         "/users/anna": "admin",
         "/roles": "admin",

@@ -4,7 +4,7 @@ A form's fields are named as the Struct's that the API takes; all of them come a
 that the API says what is missing; amounts are typed in whole units, moments in the business time zone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,7 +22,17 @@ class Form(Mapping[str, str]):
     """The fields of a form, as they were typed; a field that comes several times has the last value."""
 
     def __init__(self, body: bytes) -> None:
-        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        """The body as browsers send forms without files."""
+        self._take(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS))
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[str, str]]) -> "Form":
+        """A form with these fields."""
+        made = cls(b"")
+        made._take(pairs)
+        return made
+
+    def _take(self, pairs: Iterable[tuple[str, str]]) -> None:
         self._pairs = [(name, value.strip()) for name, value in pairs]
         self._values = dict(self._pairs)
 

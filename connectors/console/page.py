@@ -3,10 +3,11 @@
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
 from litestar import Request, Response, get, post
+from litestar.datastructures import UploadFile
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Redirect
 
@@ -19,8 +20,17 @@ from connectors.console.words import DEFAULT, LANGUAGES, Language, Words
 LANGUAGE_COOKIE = "tollgate-language"
 THEME_COOKIE = "tollgate-theme"
 HTML = "text/html"
+MOST_FORM_BYTES = 65_536
+"""What a form may have beside its file."""
 
 AnyRequest = Request[Any, Any, Any]
+
+
+class File(NamedTuple):
+    """A file that came with a form."""
+
+    name: str
+    content: bytes
 
 
 @dataclass
@@ -33,6 +43,8 @@ class Page:
     form: Form
     me: Json = field(default_factory=dict)
     """Who is signed in: user, role, permissions; empty where nobody is."""
+    file: File | None = None
+    """What was chosen to be uploaded."""
 
     @property
     def language(self) -> Language:
@@ -103,19 +115,21 @@ def page(
     method: Literal["GET", "POST"] = "GET",
     access: Access = "signed in",
     requires: str | None = None,
+    upload: bool = False,
 ) -> Callable[[Handler], HTTPRouteHandler]:
     """Registers a page; parts of its path come as arguments by their names, as text. `requires`: a permission without
-    which there is nothing to show, where the page itself asks the API nothing that needs it."""
+    which there is nothing to show, where the page itself asks the API nothing that needs it. `upload`: the form brings
+    a file, as large as the API takes one."""
     made = get if method == "GET" else post
 
     def registered(function: Handler) -> HTTPRouteHandler:
         async def handle(request: AnyRequest) -> Response[Any]:
-            found = Page(
-                request,
-                request.app.state.view,
-                request.app.state.asking(request),
-                Form(await request.body() if method == "POST" else b""),
-            )
+            form, file = Form(b""), None
+            if upload:
+                form, file = await _uploaded(request)
+            elif method == "POST":
+                form = Form(await request.body())
+            found = Page(request, request.app.state.view, request.app.state.asking(request), form, file=file)
             if access == "signed in":
                 found.me = request.state.me = await found.ask.get("/api/session")
                 if requires is not None and not found.may(requires):
@@ -124,9 +138,25 @@ def page(
             return await function(found, **request.path_params)
 
         handle.__name__ = handle.__qualname__ = function.__name__
-        return made(path, status_code=200, media_type=HTML, include_in_schema=False)(handle)
+        limit: Any = {"request_max_body_size": None} if upload else {}
+        return made(path, status_code=200, media_type=HTML, include_in_schema=False, **limit)(handle)
 
     return registered
+
+
+async def _uploaded(request: AnyRequest) -> tuple[Form, File | None]:
+    """The fields of a form and its file. Raises Problem for one that is larger than the API takes."""
+    most = request.app.state.http.upload_bytes
+    length = request.headers.get("content-length", "")
+    if not length.isdigit() or int(length) > most + MOST_FORM_BYTES:
+        raise Problem({"status": 413, "detail": f"a file may have {most} bytes at the most"})
+    fields, file = [], None
+    for name, value in (await request.form()).multi_items():
+        if isinstance(value, UploadFile):
+            file = File(value.filename, await value.read())
+        else:
+            fields.append((name, str(value)))
+    return Form.of(fields), file
 
 
 def go(path: str, **asked: object) -> Redirect:

@@ -9,6 +9,7 @@ from connectors.console.pages import (
     number_requests,
     numbers,
     people,
+    price_lists,
     rejected,
     session,
     subscribers,
@@ -27,5 +28,6 @@ ROUTES = (
     *rejected.ROUTES,
     *nightly.ROUTES,
     *people.ROUTES,
+    *price_lists.ROUTES,
     *lists.ROUTES,
 )

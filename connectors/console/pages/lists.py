@@ -92,23 +92,7 @@ LISTS: tuple[List, ...] = (
         (Filter("kind", "Kind", "choice", ("retail", "wholesale")),),
     ),
     List(
-        "/price-lists/{price_list_id:str}",
-        "/api/price-lists/{price_list_id}/versions",
-        "Versions of a price list",
-        (
-            Column("number", "Version", link="/price-lists/{price_list_id}/{number}"),
-            Column("state", "State", "word"),
-            Column("prices", "Prices", "number"),
-            Column("source", "From"),
-            Column("created_by", "Uploaded by"),
-            Column("created_at", "Uploaded at", "moment"),
-            Column("approved_by", "Approved by"),
-            Column("in_force_from", "In force from", "moment"),
-            Column("ended_why", "Why ended"),
-        ),
-    ),
-    List(
-        "/price-lists/{price_list_id:str}/{number:int}",
+        "/price-lists/{price_list_id:str}/{number:int}/prices",
         "/api/price-lists/{price_list_id}/versions/{number}/prices",
         "Prices of a version",
         (
