@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 WIDTH, ROW, BAR = 560, 64, 22
-_LABEL = 110
+_LABEL = 130
 _MONEY = 130
 """Pixels: of the drawing, a pair, a bar, the words before it and the amount behind it."""
 

@@ -101,7 +101,7 @@ async def _version(page: Page, price_list_id: str, number: int, errors: dict[str
     rehearsal = await _maybe(page, f"{path}/rehearsal")
     findings: Json = {"items": (), "next": None}
     if lint is not None and lint["report"] is not None:
-        findings = await page.ask.get(f"{path}/lint/findings", limit=50, **page.given("rule"))
+        findings = await page.ask.get(f"{path}/lint/findings", limit=20, **page.given("rule"))
     difference = await _maybe(page, f"{path}/difference")
     running = any(one is not None and one["state"] == "running" for one in (lint, rehearsal))
     works = page.may("prices.retail" if found["kind"] == "retail" else "prices.wholesale")
