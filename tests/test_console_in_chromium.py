@@ -73,6 +73,7 @@ def pages_of(served: Served) -> dict[str, Person]:
         "/locks/L1": "anna",
         "/numbers/74956460403": "anna",
         "/new-price-list": "anna",
+        "/new-rerating": "anna",
         "/new-user": "admin",
         "/users/anna": "admin",
         "/roles": "admin",

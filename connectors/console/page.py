@@ -10,6 +10,7 @@ from litestar import Request, Response, get, post
 from litestar.datastructures import UploadFile
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Redirect
+from markupsafe import escape
 
 from backoffice.access import asker, missing
 from connectors.console.asking import Asking, Json, Problem
@@ -90,7 +91,14 @@ class Page:
             "typed": self.form,
             "partial": self.partial,
         }
-        text = self.view.render(self.language, template, **common | values)
+        given: Json = common | values
+        errors: dict[str, str] = given["errors"]
+        text = self.view.render(self.language, template, **given)
+        # What is wrong with a field that the form does not have is told above it.
+        untold = [f"{name}: {one}" for name, one in errors.items() if name and str(escape(one)) not in text]
+        if untold:
+            errors = errors | {"": "; ".join([*filter(None, [errors.get("")]), *untold])}
+            text = self.view.render(self.language, template, **given | {"errors": errors})
         return Response(text, status_code=status, media_type=HTML)
 
     async def change(self, method: str, path: str, body: Json | None) -> Json:

@@ -11,6 +11,7 @@ from connectors.console.pages import (
     people,
     price_lists,
     rejected,
+    reratings,
     session,
     subscribers,
     tariffs,
@@ -29,5 +30,6 @@ ROUTES = (
     *nightly.ROUTES,
     *people.ROUTES,
     *price_lists.ROUTES,
+    *reratings.ROUTES,
     *lists.ROUTES,
 )

@@ -1,6 +1,7 @@
 """«Почему не прошёл звонок?» and «Просмотр CDR» (§2.5)."""
 
 from typing import Any
+from urllib.parse import quote
 
 from litestar import Response
 
@@ -14,7 +15,7 @@ _CDR_FIELDS = ("service", "part", "account_id", "called", "since", "until")
 async def why(page: Page) -> Response[Any]:
     """By an attempt's id, or by account, number and about when."""
     if page.asked.get("attempt"):
-        return go(f"/why/{page.asked['attempt']}")
+        return go(f"/why/{quote(page.asked['attempt'], safe='')}")
     near, errors = None, {}
     if page.asked.get("at"):
         try:
@@ -30,13 +31,13 @@ async def why(page: Page) -> Response[Any]:
         except ValueError:
             errors = {"at": page.words.text("write date and time, as in 2026-11-24T18:30")}
         if near is not None and len(near["calls"]) == 1:
-            return go(f"/why/{near['calls'][0]['attempt_id']}", at=near["calls"][0]["at"])
+            return go(f"/why/{quote(near['calls'][0]['attempt_id'], safe='')}", at=near["calls"][0]["at"])
     return page.show("why.html", title=page.words.text("Why did the call not go through?"), near=near, errors=errors)
 
 
 @page("/why/{attempt_id:str}")
 async def call(page: Page, attempt_id: str) -> Response[Any]:
-    found = await page.ask.get(f"/api/calls/{attempt_id}/explain", **page.given("at", "verify"))
+    found = await page.ask.get(f"/api/calls/{quote(attempt_id, safe='')}/explain", **page.given("at", "verify"))
     return page.show("call.html", title=page.words.text("Call %(attempt)s", attempt=attempt_id), call=found)
 
 

@@ -1,6 +1,7 @@
 """«Найти клиента» (§1.1, §2.1) and the card of a client (§3.3)."""
 
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from litestar import Response
 
@@ -64,7 +65,7 @@ async def _mentions(page: Page, text: str) -> Json:
     found["call"] = None
     if page.may("calls.see") and " " not in text:
         try:
-            found["call"] = (await page.ask.get(f"/api/calls/{text}/explain"))["attempt_id"]
+            found["call"] = (await page.ask.get(f"/api/calls/{quote(text, safe='')}/explain"))["attempt_id"]
         except Problem as problem:
             if problem.status not in (404, 422):
                 raise

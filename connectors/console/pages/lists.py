@@ -109,23 +109,6 @@ LISTS: tuple[List, ...] = (
         ),
     ),
     List(
-        "/reratings",
-        "/api/reratings",
-        "Re-ratings",
-        (
-            Column("rerating_id", "Re-rating"),
-            Column("state", "State", "word"),
-            Column("since", "Since", "moment"),
-            Column("until", "Until", "moment"),
-            Column("account_id", "Account", link="/accounts/{account_id}"),
-            Column("prefix", "Prefix"),
-            Column("price_list_id", "Price list"),
-            Column("reason", "Reason"),
-            Column("created_by", "Prepared by"),
-            Column("approved_by", "Approved by"),
-        ),
-    ),
-    List(
         "/letters",
         "/api/letters",
         "Letters",
