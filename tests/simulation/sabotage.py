@@ -45,6 +45,12 @@ class Door:
     async def undecided(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         return await self.broker.undecided(partitions)
 
+    async def ends(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return await self.broker.ends(partitions)
+
+    async def group_offsets(self, group: str, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return await self.broker.group_offsets(group, partitions)
+
     async def join(self, group: str, topics: Sequence[str], *, on_assigned: OnChange, on_revoked: OnChange) -> Consumer:
         return await self.broker.join(group, topics, on_assigned=on_assigned, on_revoked=on_revoked)
 
