@@ -1,6 +1,7 @@
 """The console's pages, asked as a browser asks them: the guide's walks, each role, both languages, bad input."""
 
 import html
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -195,11 +196,31 @@ def test_a_client_is_found_by_each_of_its_keys_and_by_the_box_for_everything(dat
             assert "найден 1 клиент" in text
             assert f'href="/clients/{CLIENT}"' in browser.page
             assert "ООО «Рога &amp; Копыта»" in browser.page
-        for anything in (ACCOUNT, "7701234560", "копыта"):
+        for anything in ("7701234560", "копыта"):
             await browser.get("/clients", by="all", text=anything)
-            assert f"/clients/{CLIENT}" in browser.page or f"/accounts/{ACCOUNT}" in browser.page
+            assert f"/clients/{CLIENT}" in browser.page
         assert "Упоминаний нет" in await browser.get("/clients", by="all", text="нет такого")
         assert "Никого не нашлось" in await browser.get("/clients", by="client", name="нет такого")
+
+    told(database, story)
+
+
+def test_the_one_box_finds_locks_by_their_words_and_leads_straight_to_what_has_that_very_id(database):
+    async def story(browser: Browser) -> None:
+        await browser.sign_in("manager")
+        locks = (await browser.api.ok("GET", "/api/locks"))["items"]
+        await browser.get("/clients", by="all", text=locks[0]["reason"].split()[0])
+        assert f'href="/locks/{locks[0]["lock_id"]}"' in browser.page
+        call = next(json.loads(one) for one in events_of(REGIONS) if b'"call_attempt"' in one)
+        for text, path in (
+            (ACCOUNT, f"/clients/{CLIENT}"),
+            ("R-OUT", "/price-lists/R-OUT"),
+            (call["attempt_id"], f"/why/{call['attempt_id']}"),
+        ):
+            await browser.get("/clients", 303, by="all", text=text)
+            assert browser.url.startswith(f"http://tollgate.test{path}")
+        # What is in no address as it is, is found no less.
+        assert "Упоминаний нет" in await browser.get("/clients", by="all", text="a/b?c#d")
 
     told(database, story)
 

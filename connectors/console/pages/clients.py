@@ -49,7 +49,9 @@ async def find(page: Page) -> Response[Any]:
     by = page.asked.get("by") or "client"
     values: Json = {"found": None, "mentions": None, "errors": {}}
     if by == "all" and page.asked.get("text"):
-        values["mentions"] = await _mentions(page, page.asked["text"])
+        mentions = values["mentions"] = await _mentions(page, page.asked["text"])
+        if (only := _only_page(mentions, page.asked["text"])) is not None:
+            return go(only)
     elif any(page.asked.get(name) for name in _FIELDS.get(by, ())):
         try:
             values["found"] = await page.ask.get("/api/clients", **page.given(*_FIELDS[by], "after"))
@@ -61,15 +63,45 @@ async def find(page: Page) -> Response[Any]:
 
 
 async def _mentions(page: Page, text: str) -> Json:
+    """What mentions a text, by kind; calls and price lists by their ids."""
     found = await page.ask.get("/api/search", text=text)
-    found["call"] = None
-    if page.may("calls.see") and " " not in text:
-        try:
-            found["call"] = (await page.ask.get(f"/api/calls/{quote(text, safe='')}/explain"))["attempt_id"]
-        except Problem as problem:
-            if problem.status not in (404, 422):
-                raise
+    name = quote(text, safe="")
+    call = await _maybe(page, "calls.see", f"/api/calls/{name}/explain", text)
+    versions = await _maybe(page, "prices.see", f"/api/price-lists/{name}/versions", text)
+    found["call"] = None if call is None else call["attempt_id"]
+    found["price_list"] = text if versions is not None and versions["items"] else None
+    found["locks"] = found["locks"] or []
     return found
+
+
+async def _maybe(page: Page, permission: str, path: str, text: str) -> Json | None:
+    """The answer about something with that id, if there is such a thing and whoever asks may see it."""
+    if not page.may(permission) or " " in text:
+        return None
+    try:
+        return await page.ask.get(path)
+    except Problem as problem:
+        if problem.status not in (404, 422):
+            raise
+        return None
+
+
+_KINDS = ("call", "price_list", "accounts", "clients", "companies", "numbers", "mentioned", "locks")
+
+
+def _only_page(found: Json, text: str) -> str | None:
+    """Where a text leads that is the id of one thing, and is mentioned nowhere else."""
+    if [kind for kind in _KINDS if found[kind]] not in (["call"], ["price_list"], ["accounts"], ["numbers"], ["locks"]):
+        return None
+    name = quote(text, safe="")
+    for kind, path, field in (
+        ("accounts", "/accounts", "account_id"),
+        ("numbers", "/numbers", "number"),
+        ("locks", "/locks", "lock_id"),
+    ):
+        if [one[field] for one in found[kind]] == [text]:
+            return f"{path}/{name}"
+    return f"/why/{name}" if found["call"] else f"/price-lists/{name}" if found["price_list"] else None
 
 
 @page("/accounts/{account_id:str}")
