@@ -185,3 +185,23 @@ def test_the_first_stop_of_the_keyboard_leads_to_the_content(served: Served, bro
         expect(page.locator("a.skip")).to_be_focused()
         page.keyboard.press("Enter")
         expect(page.locator("main")).to_be_focused()
+
+
+def test_a_list_is_walked_with_the_keyboard(served: Served, browser: Browser) -> None:
+    """`/` to the search, `j` and `k` over the rows, Enter opens; whoever types into a field types letters."""
+    with looking(browser, served.address) as page:
+        served.sign_in(page, "anna")
+        page.goto("/locks")
+        page.keyboard.press("/")
+        box = page.get_by_role("searchbox")
+        expect(box).to_be_focused()
+        page.keyboard.type("jk/")
+        expect(box).to_have_value("jk/")
+        page.keyboard.press("Escape")
+        links = page.locator("main tbody tr").filter(has=page.locator("a[href]"))
+        for key, place in (("j", 0), ("j", 1), ("k", 0), ("k", 0), ("j", 1)):
+            page.keyboard.press(key)
+            expect(links.nth(place).locator("a[href]").first).to_be_focused()
+        address = links.nth(1).locator("a[href]").first.get_attribute("href")
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(re.compile(re.escape(address or "nowhere") + "$"))
