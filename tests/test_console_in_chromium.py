@@ -24,6 +24,9 @@ NUMBER, ACCOUNT = "381114112060", "100200"
 
 Person = Literal["anna", "ivan", "admin"]
 
+HEAVIEST_BYTES = 100_000
+"""Of a page as it is sent, before it is compressed."""
+
 LOOKS: tuple[tuple[int, Theme], ...] = ((WIDE, "light"), (NARROW, "dark"), (WIDE, "dark"), (NARROW, "light"))
 
 
@@ -103,6 +106,8 @@ def test_no_page_has_a_barrier_or_sticks_out_of_its_window(
                 found = [*barriers(page), *([f"{sticks_out(page)} px too wide"] if sticks_out(page) else [])]
                 if answer.status != 200:
                     found.append(f"status {answer.status}")
+                if (weight := len(answer.body())) > HEAVIEST_BYTES:
+                    found.append(f"{weight} bytes")
                 if found:
                     wrong[path] = found
                 picture(page, path, width, theme)
