@@ -42,7 +42,7 @@ SELECT ended, ended - seconds * interval '1 second', ended - seconds * interval 
        '74951000000', (74950000000 + floor(power(random(), 3) * {numbers}))::bigint::text, 'megafon', 'normal',
        'R-1', '7495', 'W-MEG', '7495', decode(repeat('7b', 200), 'hex')
 FROM (
-    SELECT n, $1::timestamptz + n * ($2::timestamptz - $1) / {rows} AS ended, (random() * 300)::int AS seconds
+    SELECT n, $1::timestamptz + (n::float8 / {rows}) * ($2::timestamptz - $1) AS ended, (random() * 300)::int AS seconds
     FROM generate_series(1, {rows}) AS n
 ) AS calls
 """

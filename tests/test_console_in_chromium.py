@@ -76,6 +76,8 @@ def pages_of(served: Served) -> dict[str, Person]:
         "/locks/L1": "anna",
         "/numbers/74956460403": "anna",
         "/new-price-list": "anna",
+        "/price-lists/R-BUSINESS": "anna",
+        "/price-lists/R-BUSINESS/1": "anna",
         "/new-rerating": "anna",
         "/new-user": "admin",
         "/users/anna": "admin",
@@ -210,3 +212,24 @@ def test_a_list_is_walked_with_the_keyboard(served: Served, browser: Browser) ->
         address = links.nth(1).locator("a[href]").first.get_attribute("href")
         page.keyboard.press("Enter")
         expect(page).to_have_url(re.compile(re.escape(address or "nowhere") + "$"))
+
+
+def test_a_price_list_is_rehearsed_and_the_page_shows_it_by_itself_when_it_is_done(
+    served: Served, browser: Browser
+) -> None:
+    """§2.3: what last week's calls would have brought."""
+    prices = b"prefix,price,per_seconds,step_seconds\n7495,1.50,60,60\n7,2.20,60,60\n381,13.00,60,1\n"
+    with looking(browser, served.address) as page:
+        served.sign_in(page, "anna")
+        page.goto("/new-price-list")
+        page.fill("#f-price_list_id", "R-BUSINESS")
+        page.set_input_files("#f-file", {"name": "december.csv", "mimeType": "text/csv", "buffer": prices})
+        page.locator("button.main").click()
+        expect(page).to_have_url(re.compile("/price-lists/R-BUSINESS/2$"))
+        page.locator("form[action$=lint] button").click()
+        expect(page.get_by_role("heading", name=re.compile("^Проверка от"))).to_be_visible(timeout=30_000)
+        page.locator("form[action$=rehearsal] button").click()
+        expect(page.locator("svg.bars")).to_be_visible(timeout=30_000)
+        assert not barriers(page)
+        # One's own upload is not one's own to publish.
+        expect(page.locator("form[action$=publish]")).to_have_count(0)

@@ -13,7 +13,7 @@ from test_rejected import POISON, cdr, handled, rejecting
 from connectors.postgres.database import Database
 
 WHY = "проверено с оператором"
-UNKNOWN = [cdr(f"c-{number}", account_id="999999") for number in range(2, 4)]
+UNKNOWN = [cdr(f"c-{number}", account_id="999999", switch_id="msk  1") for number in range(2, 4)]
 
 
 def told(database: TestedDatabase, story: Callable[..., Awaitable[None]]) -> None:
@@ -101,5 +101,20 @@ def test_whoever_may_only_look_sees_no_buttons_and_is_refused_by_the_api(databas
         text = await browser.get(f"/rejected/{one}")
         assert "Отправить снова" not in text
         await browser.post(f"/rejected/{one}/set-aside", 403, why=WHY)
+
+    told(database, story)
+
+
+def test_an_edit_of_blanks_alone_is_an_edit_and_other_ends_of_lines_are_none(database):
+    async def story(browser: Browser, office: Recorded) -> None:
+        await browser.sign_in("billing")
+        same, other = await ids(browser, state="open", reason="unknown_account")
+        for one, typed, edited in ((same, "msk  1", "нет"), (other, "msk   1", "да")):
+            await browser.get(f"/rejected/{one}")
+            (shown,) = re.findall(r"<textarea[^>]*>(.*?)</textarea>", browser.page, re.DOTALL)
+            text = html.unescape(shown).replace("msk  1", typed).replace("\n", "\r\n")
+            page = await browser.post(f"/rejected/{one}/resubmit", 303, event=text, reason=WHY)
+            assert f"{WHY} {edited}" in page
+        await browser.post("/rejected", 404, id=same, reason=WHY)
 
     told(database, story)

@@ -1,24 +1,14 @@
 """A re-rating on the console: previewed by one, approved by another, posted, taken back."""
 
 import asyncio
-from typing import Any
 
-from api import Api, api_on
+from api import Api
 from postgres import TestedDatabase
-from rerated import SINCE, UNTIL, Past, past
+from rerated import SINCE, UNTIL, Past
 from test_console import Browser
-from test_http_rerating import FACTORS
+from test_http_rerating import told
 
 WHY = "неверные цены"
-
-
-def told(database: TestedDatabase, story: Any) -> None:
-    async def all_of_it() -> None:
-        async with past(database) as there, api_on(there.db) as api:
-            await there.change_prices(FACTORS)
-            await story(there, api)
-
-    asyncio.run(all_of_it())
 
 
 async def until(browser: Browser, piece: str) -> str:

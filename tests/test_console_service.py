@@ -60,7 +60,9 @@ def test_a_key_is_shown_once_works_and_is_revoked(database):
         assert (await browser.api.client.get("/api/locks", headers=asked)).status_code == 200
         assert key not in await browser.get("/keys")
         (prefix,) = re.findall(r'action="/keys/([^/"]+)/revoke"', browser.page)
-        await browser.post(f"/keys/{prefix}/revoke", 303, why=WHY)
+        await browser.post(f"/keys/{prefix}/revoke", 422, **{f"why-{prefix}": ""})
+        assert f'id="e-why-{prefix}"' in browser.page
+        await browser.post(f"/keys/{prefix}/revoke", 303, **{f"why-{prefix}": WHY})
         assert WHY in browser.page
         assert (await browser.api.client.get("/api/locks", headers=asked)).status_code == 401
 

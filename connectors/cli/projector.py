@@ -103,7 +103,7 @@ async def _projector(
             raise Refused(f"{wrong}; `tollgate topics check` says what is wrong") from None
         knowing = asyncio.create_task(known.run(), name="known")
         closing.push_async_callback(asyncio.wait, [knowing])
-        closing.callback(known.stop)
+        closing.callback(knowing.cancel)
         try:
             await made.run()
         except (UnknownTopic, Unusable):

@@ -13,7 +13,7 @@ from litestar.response import Redirect
 from markupsafe import escape
 
 from backoffice.access import asker, missing
-from connectors.console.asking import Asking, Json, Problem
+from connectors.console.asking import Asking, Json, Problem, Value
 from connectors.console.forms import Form, Mistyped
 from connectors.console.view import View
 from connectors.console.words import DEFAULT, LANGUAGES, Language, Words
@@ -101,6 +101,18 @@ class Page:
             text = self.view.render(self.language, template, **given | {"errors": errors})
         return Response(text, status_code=status, media_type=HTML)
 
+    async def listed(
+        self, path: str, asked: Mapping[str, Value], told: "Callable[[Problem], dict[str, str]] | None" = None
+    ) -> tuple[Json, dict[str, str]]:
+        """A list, and what is wrong with its filters, by field; then the list is empty. `told` says it otherwise than
+        `wrong`. Raises Problem."""
+        try:
+            return await self.ask.get(path, **asked, **self.given("after")), {}
+        except Problem as problem:
+            if problem.status != 422:
+                raise
+            return {"items": (), "next": None}, (told or wrong)(problem)
+
     async def change(self, method: str, path: str, body: Json | None) -> Json:
         """A change by a form of ours: its proof and its key come with it. Raises Problem."""
         return await self.ask.send(method, path, body, csrf=self.form["csrf"], once=self.form["once"])
@@ -165,6 +177,11 @@ async def _uploaded(request: AnyRequest) -> tuple[Form, File | None]:
         else:
             fields.append((name, str(value)))
     return Form.of(fields), file
+
+
+def refreshed() -> Response[None]:
+    """Has htmx load the whole page anew: what it waited for is done, and there are other things to do now."""
+    return Response(None, status_code=204, headers={"HX-Refresh": "true"})
 
 
 def go(path: str, **asked: object) -> Redirect:

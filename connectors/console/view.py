@@ -139,5 +139,10 @@ def query(path: str, **asked: object) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
+def files(path: str, **asked: object) -> list[tuple[str, str]]:
+    """The files of a list, with the filters in force: name and address."""
+    return [(kind.upper(), query(f"{path}/export", file=kind, **asked)) for kind in ("xlsx", "csv")]
+
+
 def _listed(values: Sequence[object], separator: str = ", ") -> Markup:
     return Markup(escape(separator).join(escape(value) for value in values))

@@ -3,7 +3,6 @@
 Filters stand in the address, so that it can be sent to a colleague; pages go on by key; files have the same filters.
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
@@ -12,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from connectors.console.asking import Json, Problem
 from connectors.console.page import Page, page, wrong
-from connectors.console.view import query
+from connectors.console.view import files
 
 Kind = Literal["text", "moment", "day", "money", "number", "yes", "word", "json", "list"]
 
@@ -192,17 +191,11 @@ def _route(shown: List) -> HTTPRouteHandler:
             errors=errors,
             value_of=value_of,
             link_of=link_of,
-            export=_export(api, asked),
+            export=files(api, **{name: value for name, value in asked.items() if name != "after"}),
         )
 
     rows.__name__ = "list_" + shown.path.strip("/").replace("/", "_").replace("-", "_").partition("{")[0]
     return page(shown.path)(rows)
-
-
-def _export(api: str, asked: dict[str, Any]) -> Sequence[tuple[str, str]]:
-
-    terms = {name: value for name, value in asked.items() if name != "after"}
-    return [(kind.upper(), query(f"{api}/export", file=kind, **terms)) for kind in ("xlsx", "csv")]
 
 
 ROUTES = tuple(_route(one) for one in LISTS)

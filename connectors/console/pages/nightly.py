@@ -7,7 +7,7 @@ from litestar import Response
 
 from connectors.console.asking import Json, Problem
 from connectors.console.page import Page, go, page, wrong
-from connectors.console.view import query
+from connectors.console.view import files
 
 STATES = ("done", "failed", "blocked", "running")
 
@@ -18,15 +18,9 @@ async def nights(page: Page) -> Response[Any]:
 
 
 async def _nights(page: Page, errors: dict[str, str] | None = None) -> Response[Any]:
-    errors = errors or {}
     terms = page.given("job", "state", "since", "until")
-    found: Json = {"items": (), "next": None}
-    try:
-        found = await page.ask.get("/api/nightly/runs", **page.given("after"), **terms)
-    except Problem as problem:
-        if problem.status != 422:
-            raise
-        errors = {**wrong(problem), **errors}
+    found, unfit = await page.listed("/api/nightly/runs", terms)
+    errors = unfit | (errors or {})
     order = None
     if page.asked.get("order"):
         order = await page.ask.get(f"/api/nightly/orders/{quote(page.asked['order'], safe='')}")
@@ -41,7 +35,7 @@ async def _nights(page: Page, errors: dict[str, str] | None = None) -> Response[
         states=STATES,
         order=order,
         errors=errors,
-        export=[(kind.upper(), query("/api/nightly/runs/export", file=kind, **terms)) for kind in ("xlsx", "csv")],
+        export=files("/api/nightly/runs", **terms),
     )
 
 

@@ -1,5 +1,6 @@
 """Requests to release numbers (§1.4, steps 3 to 6): the queues of those who answer, and a request with its way."""
 
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ from connectors.console.asking import Json, Problem
 from connectors.console.forms import Mistyped
 from connectors.console.page import Page, go, page
 from connectors.console.pages import number_words as w
-from connectors.console.view import query
+from connectors.console.view import files
 
 QUEUES = {
     "mine": "For me to answer",
@@ -43,13 +44,7 @@ async def queue(page: Page) -> Response[Any]:
             terms["asked_by"] = page.me["user"]
         case "assistants" | "keepers" | "direct_manager":
             terms["desk"] = here
-    found, errors = {"items": (), "next": None}, {}
-    try:
-        found = await page.ask.get("/api/number-requests", **terms, **page.given("after"))
-    except Problem as problem:
-        if problem.status != 422:
-            raise
-        errors = w.errors_of(page.words, problem)
+    found, errors = await page.listed("/api/number-requests", terms, partial(w.errors_of, page.words))
     told = {name: str(value).lower() if value is True else value for name, value in terms.items()}
     return page.show(
         "number_requests.html",
@@ -61,7 +56,7 @@ async def queue(page: Page) -> Response[Any]:
         found=found,
         errors=errors,
         w=w,
-        export=[(kind.upper(), query("/api/number-requests/export", file=kind, **told)) for kind in ("xlsx", "csv")],
+        export=files("/api/number-requests", **told),
     )
 
 

@@ -9,7 +9,7 @@ from backoffice.access import ROLES
 from connectors.console.asking import Json, Problem
 from connectors.console.forms import Mistyped
 from connectors.console.page import Page, go, page, wrong
-from connectors.console.view import query
+from connectors.console.view import files
 
 _REFUSED = (403, 404, 409, 422)
 _PERSON = ("full_name", "email", "phone")
@@ -21,7 +21,7 @@ async def users(page: Page) -> Response[Any]:
         "users.html",
         title=page.words.text("Users"),
         found=await page.ask.get("/api/users", **page.given("after")),
-        export=_export("/api/users"),
+        export=files("/api/users"),
     )
 
 
@@ -114,7 +114,7 @@ async def _keys(page: Page, errors: dict[str, str] | None = None, made: Json | N
         chosen=page.form.all("scopes") if made is None else [],
         errors=errors or {},
         made=made,
-        export=_export("/api/keys", user=whose),
+        export=files("/api/keys", user=whose),
     )
 
 
@@ -133,17 +133,13 @@ async def make_key(page: Page) -> Response[Any]:
 @page("/keys/{prefix:str}/revoke", method="POST")
 async def revoke_key(page: Page, prefix: str) -> Response[Any]:
     try:
-        reason = {"reason": page.form["why"]}
+        reason = {"reason": page.form[f"why-{prefix}"]}
         await page.change("POST", f"/api/keys/{quote(prefix, safe='')}/revoke", reason)
     except Problem as problem:
         if problem.status not in _REFUSED:
             raise
-        return await _keys(page, {"": str(problem)})
+        return await _keys(page, {f"why-{prefix}": wrong(problem).get("reason", str(problem))})
     return go("/keys")
-
-
-def _export(api: str, **asked: object) -> list[tuple[str, str]]:
-    return [(kind.upper(), query(f"{api}/export", file=kind, **asked)) for kind in ("xlsx", "csv")]
 
 
 ROUTES = (users, new_user, enter_user, user, act_on_user, roles, keys, make_key, revoke_key)

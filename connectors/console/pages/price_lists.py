@@ -9,7 +9,7 @@ from litestar import Response
 
 from backoffice.access import asker, missing
 from connectors.console.asking import Json, Problem
-from connectors.console.page import Page, go, page, wrong
+from connectors.console.page import Page, go, page, refreshed, wrong
 from connectors.console.pages.price_chart import bars
 
 _TERMS = ("name", "kind", "provider_id", "currency", "rounding", "decimals", "sheet", "reason")
@@ -86,7 +86,7 @@ async def upload(page: Page) -> Response[Any]:
             bad = {"text": str(problem), "errors": of_file, "file": page.file.name}
             return await _upload_page(page, price_list_id, bad=bad)
         return await _upload_page(page, price_list_id, errors=wrong(problem))
-    return go(f"/price-lists/{price_list_id}/{made['number']}")
+    return go(f"/price-lists/{quote(price_list_id, safe='')}/{made['number']}")
 
 
 @page("/price-lists/{price_list_id:str}/{number:int}")
@@ -94,16 +94,21 @@ async def version(page: Page, price_list_id: str, number: int) -> Response[Any]:
     return await _version(page, price_list_id, number)
 
 
-async def _version(page: Page, price_list_id: str, number: int, errors: dict[str, str] | None = None) -> Response[Any]:
+async def _version(
+    page: Page, price_list_id: str, number: int, *, what: str = "", errors: dict[str, str] | None = None
+) -> Response[Any]:
+    """The card. `what`: which of its forms was sent, so that what is wrong stands there."""
     path = _path(price_list_id, number)
     found = await page.ask.get(path)
     lint = await _maybe(page, f"{path}/lint")
     rehearsal = await _maybe(page, f"{path}/rehearsal")
     findings: Json = {"items": (), "next": None}
     if lint is not None and lint["report"] is not None:
-        findings = await page.ask.get(f"{path}/lint/findings", limit=20, **page.given("rule"))
+        findings = await page.ask.get(f"{path}/lint/findings", limit=20, **page.given("rule", "after"))
     difference = await _maybe(page, f"{path}/difference")
     running = any(one is not None and one["state"] == "running" for one in (lint, rehearsal))
+    if page.partial and not running:
+        return refreshed()
     works = page.may("prices.retail" if found["kind"] == "retail" else "prices.wholesale")
     return page.show(
         "price_version_parts.html" if page.partial else "price_version.html",
@@ -118,6 +123,7 @@ async def _version(page: Page, price_list_id: str, number: int, errors: dict[str
         running=running,
         works=works,
         errors=errors or {},
+        what=what,
     )
 
 
@@ -164,12 +170,12 @@ async def act(page: Page, price_list_id: str, number: int, what: str) -> Respons
         made = await page.change("POST", f"{_path(price_list_id, number)}/{what}", body)
     except ValueError:
         errors = {"in_force_from": page.words.text("write date and time, as in 2026-11-24T18:30")}
-        return await _version(page, price_list_id, number, errors)
+        return await _version(page, price_list_id, number, what=what, errors=errors)
     except Problem as problem:
         if problem.status not in _REFUSED:
             raise
-        return await _version(page, price_list_id, number, wrong(problem))
-    return go(f"/price-lists/{price_list_id}/{made.get('number', number)}")
+        return await _version(page, price_list_id, number, what=what, errors=wrong(problem))
+    return go(f"/price-lists/{quote(price_list_id, safe='')}/{made.get('number', number)}")
 
 
 def _path(price_list_id: str, number: int) -> str:

@@ -8,7 +8,7 @@ from litestar import Response
 
 from connectors.console.asking import Json, Problem
 from connectors.console.page import Page, go, page, wrong
-from connectors.console.view import query
+from connectors.console.view import files
 
 STATES = ("open", "resubmitted", "set_aside")
 _FILTERS = ("state", "reason", "topic", "account_id", "event_id")
@@ -24,17 +24,11 @@ async def desk(page: Page) -> Response[Any]:
 async def _desk(
     page: Page, *, errors: dict[str, str] | None = None, chosen: frozenset[str] = frozenset()
 ) -> Response[Any]:
-    errors = errors or {}
     terms = page.given(*_FILTERS)
     if not page.asked:
         terms["state"] = "open"
-    found: Json = {"items": (), "next": None}
-    try:
-        found = await page.ask.get("/api/rejected", **page.given("after"), **terms)
-    except Problem as problem:
-        if problem.status != 422:
-            raise
-        errors = {**wrong(problem), **errors}
+    found, unfit = await page.listed("/api/rejected", terms)
+    errors = unfit | (errors or {})
     return page.show(
         "rejected.html",
         title=page.words.text("Rejected events"),
@@ -45,7 +39,7 @@ async def _desk(
         states=STATES,
         chosen=chosen,
         errors=errors,
-        export=[(kind.upper(), query("/api/rejected/export", file=kind, **terms)) for kind in ("xlsx", "csv")],
+        export=files("/api/rejected", **terms),
     )
 
 
@@ -53,6 +47,8 @@ async def _desk(
 async def act_on_many(page: Page) -> Response[Any]:
     """Sends those that were ticked again as they were, all or none; or sets them aside, each by itself."""
     chosen = page.form.all("id")
+    if page.form["do"] not in ("resubmit", "set-aside"):
+        raise Problem({"status": 404, "detail": ""})
     if not chosen:
         return await _desk(page, errors={"": page.words.text("Tick the events first.")})
     reason = page.form["reason"]
@@ -108,8 +104,10 @@ async def act_on_event(page: Page, rejected_id: str, what: str) -> Response[Any]
     try:
         if what == "resubmit":
             before = await page.ask.get(path)
-            if page.form["event"] and page.form["event"].split() != _readable(before["payload"]).split():
-                body["event"] = json.loads(page.form["event"])
+            # A browser sends the ends of lines in its own way.
+            typed = page.form["event"].replace("\r\n", "\n")
+            if typed and typed != _readable(before["payload"]).strip():
+                body["event"] = json.loads(typed)
             if page.form["force"]:
                 body["force"] = True
         elif what == "set-aside":

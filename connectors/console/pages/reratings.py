@@ -6,9 +6,9 @@ from litestar import Response
 
 from connectors.console.asking import Json, Problem
 from connectors.console.forms import Mistyped
-from connectors.console.page import Page, go, page, wrong
+from connectors.console.page import Page, go, page, refreshed, wrong
 from connectors.console.pages.price_chart import bars
-from connectors.console.view import query
+from connectors.console.view import files
 
 STATES = ("draft", "previewed", "approved", "posting", "posted", "rolling_back", "rolled_back", "cancelled")
 _TERMS = ("since", "until", "account_id", "prefix", "price_list_id", "plans", "reason")
@@ -25,7 +25,7 @@ async def runs(page: Page) -> Response[Any]:
         found=await page.ask.get("/api/reratings", **page.given("after"), **terms),
         terms=terms,
         states=STATES,
-        export=[(kind.upper(), query("/api/reratings/export", file=kind, **terms)) for kind in ("xlsx", "csv")],
+        export=files("/api/reratings", **terms),
     )
 
 
@@ -50,7 +50,12 @@ async def make(page: Page) -> Response[Any]:
         return _new(page, wrong(error))
     path = f"/api/reratings/{made['rerating_id']}/preview"
     reason = {"reason": page.form["reason"]}
-    await page.ask.send("POST", path, reason, csrf=page.form["csrf"], once=f"{page.form['once']}-preview")
+    try:
+        await page.ask.send("POST", path, reason, csrf=page.form["csrf"], once=f"{page.form['once']}-preview")
+    except Problem as problem:
+        if problem.status not in _REFUSED:
+            raise
+        # The run is there; its page has the form that orders the preview.
     return go(f"/reratings/{made['rerating_id']}")
 
 
@@ -59,13 +64,16 @@ async def run(page: Page, rerating_id: int) -> Response[Any]:
     return await _run(page, rerating_id)
 
 
-async def _run(page: Page, rerating_id: int, errors: dict[str, str] | None = None) -> Response[Any]:
+async def _run(page: Page, rerating_id: int, *, what: str = "", errors: dict[str, str] | None = None) -> Response[Any]:
+    """The card. `what`: which of its forms was sent, so that what is wrong stands there."""
     found = await page.ask.get(f"/api/reratings/{rerating_id}")
     accounts: Json = {"items": (), "next": None}
     items: Json = {"items": (), "next": None}
     if found["summary"] is not None:
         accounts = await page.ask.get(f"/api/reratings/{rerating_id}/accounts", limit=20)
         items = await page.ask.get(f"/api/reratings/{rerating_id}/items", **page.given("account_id", "after"))
+    if page.partial and found["wanted"] is None:
+        return refreshed()
     return page.show(
         "rerating_parts.html" if page.partial else "rerating.html",
         title=page.words.text("Re-rating %(number)s", number=rerating_id),
@@ -76,9 +84,8 @@ async def _run(page: Page, rerating_id: int, errors: dict[str, str] | None = Non
         accounts=accounts,
         items=items,
         errors=errors or {},
-        export=[
-            (kind.upper(), query(f"/api/reratings/{rerating_id}/items/export", file=kind)) for kind in ("xlsx", "csv")
-        ],
+        what=what,
+        export=files(f"/api/reratings/{rerating_id}/items"),
     )
 
 
@@ -108,7 +115,7 @@ async def act(page: Page, rerating_id: int, what: str) -> Response[Any]:
     except Problem as problem:
         if problem.status not in _REFUSED:
             raise
-        return await _run(page, rerating_id, wrong(problem))
+        return await _run(page, rerating_id, what=what, errors=wrong(problem))
     return go(f"/reratings/{rerating_id}")
 
 

@@ -1,5 +1,6 @@
 """«Абонент» (§1.4, «Прикрепление номера на продукт»): the list, the card, and «Создать абонента»."""
 
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ from connectors.console.asking import Json, Problem
 from connectors.console.forms import Mistyped
 from connectors.console.page import Page, go, page
 from connectors.console.pages import number_words as w
-from connectors.console.view import query
+from connectors.console.view import files
 
 OFFERED = 20
 """Numbers that the form offers to choose from: more than that, and the mask should be narrower."""
@@ -20,13 +21,8 @@ _FIELDS = ("mask", "region", "number", "account_id", "product", "planned_on")
 
 @page("/subscribers")
 async def subscribers(page: Page) -> Response[Any]:
-    terms, found, errors = page.given(*_FILTERS), {"items": (), "next": None}, {}
-    try:
-        found = await page.ask.get("/api/subscribers", **terms, **page.given("after"))
-    except Problem as problem:
-        if problem.status != 422:
-            raise
-        errors = w.errors_of(page.words, problem)
+    terms = page.given(*_FILTERS)
+    found, errors = await page.listed("/api/subscribers", terms, partial(w.errors_of, page.words))
     return page.show(
         "subscribers.html",
         title=page.words.text("Subscribers"),
@@ -34,7 +30,7 @@ async def subscribers(page: Page) -> Response[Any]:
         found=found,
         errors=errors,
         w=w,
-        export=[(kind.upper(), query("/api/subscribers/export", file=kind, **terms)) for kind in ("xlsx", "csv")],
+        export=files("/api/subscribers", **terms),
     )
 
 
